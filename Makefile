@@ -1,0 +1,53 @@
+# A thin front of Meson and Ninja. `make help` lists the targets.
+# Everything is written into build/, but for the interpreters that tools/pythons provisions into .pythons/.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+MINUTES ?= 10
+ARGS ?=
+
+MESON ?= meson
+NINJA ?= ninja
+
+prefix := $(abspath $(PREFIX))
+
+.PHONY: all check demo bench storm lint install clean help
+.NOTPARALLEL:
+
+all: build/build.ninja ## Build build/libpyunwind.so, build/libpyunwind.a and build/pyunwind.pc (the default)
+	@$(NINJA) -C build
+
+build/build.ninja:
+	@command -v $(MESON) >/dev/null && command -v $(NINJA) >/dev/null || \
+		{ echo "make: meson or ninja is missing; tools/setup installs what the build needs" >&2; exit 1; }
+	$(MESON) setup --prefix=$(prefix) build
+
+check: ## Set up, build, run all tests on every CPython found; ARGS="--only 'stacks/*'" (tests/run --help)
+	@tools/setup check
+	@$(MAKE) --no-print-directory all
+	@tests/run $(ARGS)
+
+demo: ## Set up, build, and show tracebacks captured in signal handlers of Python programs
+	@tools/setup build
+	@$(MAKE) --no-print-directory all
+	@examples/demo/run
+
+bench: all ## Measure: time a frame, against the interpreter's own means
+	@bench/run $(ARGS)
+
+storm: all ## Capture under a storm of signals for MINUTES=10 on every CPython found
+	@tests/storms/run --minutes $(MINUTES) $(ARGS)
+
+lint: ## Formatting, warnings of gcc and clang, clang-tidy, cppcheck
+	@tools/lint $(ARGS)
+
+install: all ## Install below PREFIX=/usr/local (and DESTDIR=, for packagers)
+	@grep -qxF 'prefix=$(prefix)' build/pyunwind.pc || $(MESON) configure build --prefix=$(prefix)
+	@DESTDIR='$(DESTDIR)' $(MESON) install -C build
+	@if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" = 0 ]; then ldconfig; fi # or programs would not find the new library
+
+clean: ## Remove build/ (the interpreters in .pythons/ stay)
+	rm -rf build
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

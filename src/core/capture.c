@@ -1,0 +1,279 @@
+/*
+ * Captures: a walk, its description, and for a thread that may run on meanwhile a second walk that must agree.
+ *
+ * What two walks of a running thread both show, from the root on (the same frames with the same code at the same
+ * instruction), was its stack at an instant between them; what differs above was pushed or popped meanwhile and is
+ * left out. The innermost frame that is kept may have moved on: it takes the instruction of the second walk.
+ * Signal-safe: yes.
+ */
+#include "code.h"
+#include "walk.h"
+
+/* Where captured frames go: an array of raw frames, or of frames whose first member is the raw one. */
+struct frame_array {
+    uint8_t *begin;
+    size_t stride;
+    int max;
+    bool described;
+};
+
+static pyunw_raw_frame *raw_at(const struct frame_array *array, int index)
+{
+    return (pyunw_raw_frame *)(void *)(array->begin + (size_t)index * array->stride);
+}
+
+static pyunw_frame *frame_at(const struct frame_array *array, int index)
+{
+    return (pyunw_frame *)(void *)raw_at(array, index);
+}
+
+static void move_to_front(const struct frame_array *array, int first, int count)
+{
+    if (first > 0 && count > 0) {
+        uint8_t *from = array->begin + (size_t)first * array->stride;
+        for (int n = 0; n < count; n++, from += array->stride)
+            memcpy(array->begin + (size_t)n * array->stride, from, array->stride);
+    }
+}
+
+/* Describe frames [0, count). How many could be; *undescribed counts those with a part that could not be read. */
+static int describe_all(const struct walk *walk, const struct frame_array *array, int count, pyunw_status *status)
+{
+    enum { UNREADABLE = PYUNW_FILENAME_UNREADABLE | PYUNW_NAME_UNREADABLE | PYUNW_QUALNAME_UNREADABLE |
+                        PYUNW_POSITION_UNREADABLE };
+    status->undescribed = 0;
+    for (int n = 0; array->described && n < count; n++) {
+        pyunw_frame *frame = frame_at(array, n);
+        if (pyunw_code_describe(walk->target, &walk->memory, &frame->raw, frame) < 0) {
+            status->end = PYUNW_CORRUPT;
+            status->depth = n;
+            status->address = frame->raw.code;
+            return n;
+        }
+        if ((frame->flags & UNREADABLE) != 0)
+            status->undescribed++;
+    }
+    return count;
+}
+
+/* A chain that closes on itself is given once. */
+static int cut_cycle(const struct walk *walk, const struct frame_array *array, int count)
+{
+    int length = (int)walk->cycle;
+    for (int n = 0; length > 0 && n + length < count; n++) {
+        if (raw_at(array, n)->frame == raw_at(array, n + length)->frame)
+            return n + length;
+    }
+    return count;
+}
+
+static int capture_own(struct walk *walk, const struct frame_array *array, pyunw_status *status)
+{
+    int count = pyunw_walk_take(walk, (pyunw_raw_frame *)(void *)array->begin, array->stride, array->max);
+    pyunw_raw_frame beyond;
+    /* An array that was filled exactly holds the whole stack. */
+    if (count == array->max && walk->end == UINT8_MAX)
+        pyunw_walk_take(walk, &beyond, sizeof beyond, 1);
+    if (walk->depth > (uint32_t)count) {
+        walk->depth = (uint32_t)count;
+        walk->end = UINT8_MAX;
+    }
+    pyunw_walk_status(walk, status);
+    int kept = cut_cycle(walk, array, count);
+    if (kept < count)
+        status->depth = kept;
+    return describe_all(walk, array, kept, status);
+}
+
+/* ---- A thread that may run on ---- */
+
+/* The frames of a walk that the array had no room for, as a count and a digest. */
+struct tail {
+    uint32_t count;
+    uint64_t digest;
+};
+
+static void add_to_tail(struct tail *tail, const pyunw_raw_frame *raw)
+{
+    const uint64_t words[] = {raw->frame, raw->code, (uint64_t)(uint32_t)raw->offset};
+    tail->count++;
+    for (size_t n = 0; n < sizeof words / sizeof words[0]; n++)
+        tail->digest = (tail->digest ^ words[n]) * UINT64_C(0x9e3779b97f4a7c15) ^ tail->digest >> 29;
+}
+
+static struct tail take_tail(struct walk *walk)
+{
+    struct tail tail = {0};
+    pyunw_raw_frame raw;
+    while (pyunw_walk_take(walk, &raw, sizeof raw, 1) == 1)
+        add_to_tail(&tail, &raw);
+    return tail;
+}
+
+/* What a second walk says of the frames of the first. */
+struct agreement {
+    int first;     /* the innermost frame that both walks show, with all that is outward of it */
+    int skipped;   /* frames of the second walk inward of it */
+    bool moved;    /* that frame was at another instruction the second time */
+};
+
+static int find_frame(const struct frame_array *array, int from, int count, pyunw_addr frame)
+{
+    for (int n = from; n < count; n++) {
+        if (raw_at(array, n)->frame == frame)
+            return n;
+    }
+    return -1;
+}
+
+static bool agree(struct walk *second, const struct frame_array *array, int count, const struct tail *tail,
+                  struct agreement *agreement)
+{
+    int at = 0;
+    pyunw_raw_frame raw;
+    *agreement = (struct agreement){.first = count};
+    struct tail again = {0};
+    while (pyunw_walk_take(second, &raw, sizeof raw, 1) == 1) {
+        if (at == count && count > 0 && agreement->first < count) {
+            add_to_tail(&again, &raw);
+            continue;
+        }
+        int found = at < count && raw_at(array, at)->frame == raw.frame ? at : find_frame(array, at, count, raw.frame);
+        if (found < 0) {
+            agreement->skipped++;
+            agreement->first = count;
+            if (count == 0)
+                add_to_tail(&again, &raw);
+            continue;
+        }
+        pyunw_raw_frame *seen = raw_at(array, found);
+        if (found != at || agreement->first == count) {
+            agreement->first = found;
+            agreement->moved = false;
+        }
+        if (seen->code != raw.code || seen->kind != raw.kind) {
+            agreement->first = found + 1;
+            agreement->moved = false;
+        } else if (seen->offset != raw.offset) {
+            agreement->first = found;
+            agreement->moved = true;
+            seen->offset = raw.offset;
+        }
+        at = found + 1;
+    }
+    return at == count && again.count == tail->count && again.digest == tail->digest;
+}
+
+/* The innermost frame moved on: find its new position, and see that its code object was still there after that. */
+static bool describe_moved(struct walk *second, const struct frame_array *array, int index)
+{
+    const struct target *target = second->target;
+    struct code_fields fields;
+    pyunw_frame *frame = frame_at(array, index);
+    uint64_t executable = 0;
+    if (!array->described)
+        return true;
+    if (pyunw_code_read(target, &second->memory, frame->raw.code, &fields) < 0 ||
+        pyunw_code_position(target, &second->memory, &fields, frame->raw.offset, &frame->position) < 0)
+        return false;
+    return pyunw_read_u64(&second->memory, frame->raw.frame + target->layout.at.frame.executable, &executable) == 0 &&
+           (executable & ~(uint64_t)target->layout.is.stackref_tags) == frame->raw.code;
+}
+
+/* One try: the count of frames that two walks agree on and *status, or -1 where they do not. */
+static int try_running(struct walk *walk, const struct frame_array *array, pyunw_status *status, bool last)
+{
+    struct agreement agreement;
+    struct tail tail = {0};
+    int count = pyunw_walk_take(walk, (pyunw_raw_frame *)(void *)array->begin, array->stride, array->max);
+    if (walk->end == UINT8_MAX)
+        tail = take_tail(walk);
+    pyunw_walk_status(walk, status);
+    enum pyunw_end end = (enum pyunw_end)status->end;
+    /* Of a thread that runs, a bad pointer most likely is a moment's; only what stays so is told. */
+    if ((end == PYUNW_CORRUPT || end == PYUNW_TORN) && !last)
+        return -1;
+    int kept = cut_cycle(walk, array, count);
+    int described = describe_all(walk, array, kept, status);
+    if (described < kept && !last)
+        return -1;
+    pyunw_addr tstate = walk->tstate;
+    pyunw_addr bad = walk->end_address;
+    struct memory memory = walk->memory;
+    const struct target *target = walk->target;
+    if (pyunw_walk_begin(walk, target, &memory, tstate, false) < 0 ||
+        !agree(walk, array, count, &tail, &agreement) || walk->end != end || walk->end_address != bad)
+        return -1;
+    if (agreement.first > described)
+        agreement.first = described;
+    if (agreement.moved && !describe_moved(walk, array, agreement.first)) {
+        agreement.first++;
+        agreement.moved = false;
+    }
+    if (agreement.first >= described && (count > 0 || end == PYUNW_COMPLETE) && tail.count == 0)
+        return -1;
+    status->unconfirmed = agreement.first > agreement.skipped ? agreement.first : agreement.skipped;
+    move_to_front(array, agreement.first, described - agreement.first);
+    if (tail.count > 0)
+        status->end = PYUNW_TRUNCATED;
+    status->depth = described - agreement.first;
+    return described - agreement.first;
+}
+
+static int capture_running(const struct target *target, const struct memory *memory, pyunw_addr tstate,
+                           const struct frame_array *array, pyunw_status *status)
+{
+    enum { TRIES = 8 };
+    struct walk walk;
+    for (int n = 1; n <= TRIES; n++) {
+        int err = pyunw_walk_begin(&walk, target, memory, tstate, false);
+        if (err < 0)
+            return err;
+        int count = try_running(&walk, array, status, n == TRIES);
+        if (count >= 0)
+            return count;
+    }
+    *status = (pyunw_status){.end = PYUNW_TORN};
+    return 0;
+}
+
+static int capture(const pyunw_target *handle, pyunw_addr tstate, const struct frame_array *array,
+                   pyunw_status *status)
+{
+    const struct target *target = open_target(handle);
+    struct memory memory;
+    pyunw_status unasked;
+    struct walk walk;
+    bool own = false;
+    if (target == NULL)
+        return not_open(handle);
+    if (array->max < 0 || (array->max > 0 && array->begin == NULL))
+        return PYUNW_ERR_ARGUMENT;
+    if (status == NULL)
+        status = &unasked;
+    *status = (pyunw_status){0};
+    int err = pyunw_walk_choose(target, &tstate, &memory, &own);
+    if (err < 0)
+        return err;
+    if (!own && !(is_image(target) && !target->image.may_change))
+        return capture_running(target, &memory, tstate, array, status);
+    err = pyunw_walk_begin(&walk, target, &memory, tstate, own);
+    return err < 0 ? err : capture_own(&walk, array, status);
+}
+
+int pyunw_walk(const pyunw_target *target, pyunw_addr tstate, pyunw_raw_frame *frames, int max, pyunw_status *status)
+{
+    struct frame_array array = {(uint8_t *)frames, sizeof *frames, max, false};
+    return capture(target, tstate, &array, status);
+}
+
+int pyunw_capture(const pyunw_target *target, pyunw_addr tstate, pyunw_frame *frames, int max, pyunw_status *status)
+{
+    struct frame_array array = {(uint8_t *)frames, sizeof *frames, max, true};
+    return capture(target, tstate, &array, status);
+}
+
+int pyunw_capture_current(const pyunw_target *target, pyunw_frame *frames, int max, pyunw_status *status)
+{
+    return pyunw_capture(target, 0, frames, max, status);
+}

@@ -1,0 +1,327 @@
+/*
+ * Describe code objects: names, position of an instruction, identity.
+ * Signal-safe: yes.
+ */
+#include "code.h"
+
+#include "positions.h"
+
+enum { MAX_TABLE = 1 << 28 };
+
+/* Where PyCode_Type is not known, as in a stripped executable: is this a type of the name "code"? */
+static bool is_code_type(const struct target *target, const struct memory *memory, pyunw_addr type)
+{
+    static const char expected[] = "code";
+    char name[sizeof expected];
+    pyunw_addr name_at = 0;
+    if (target->code_type != 0)
+        return type == target->code_type;
+    return plausible_address(type) &&
+           pyunw_read_u64(memory, type + target->layout.at.object.tp_name, &name_at) == 0 && name_at >= 4096 &&
+           pyunw_read(memory, name_at, name, sizeof name) == 0 && memcmp(name, expected, sizeof name) == 0;
+}
+
+ALWAYS_INLINE int read_code_as(enum load_kind how, const struct target *target, const struct memory *memory,
+                               pyunw_addr code, struct code_fields *fields)
+{
+    const struct layout_code *at = &target->layout.at.code;
+    uint8_t scratch[LAYOUT_CODE_SIZE_MAX];
+    int fault = 0;
+    if (!plausible_address(code))
+        return PYUNW_ERR_CORRUPT;
+    const uint8_t *view = view_structure(how, memory, code, at->size, scratch);
+    if (view == NULL)
+        return PYUNW_ERR_FAULT;
+    pyunw_addr type = load_u64(how, view + target->layout.at.object.type, &fault);
+    fields->filename = load_u64(how, view + at->filename, &fault);
+    fields->name = load_u64(how, view + at->name, &fault);
+    fields->qualname = at->qualname != 0 ? load_u64(how, view + at->qualname, &fault) : fields->name;
+    fields->table = load_u64(how, view + at->table, &fault);
+    fields->firstlineno = (int32_t)load_u32(how, view + at->firstlineno, &fault);
+    fields->version = at->version != 0 ? load_u32(how, view + at->version, &fault) : 0;
+    if (fault)
+        return PYUNW_ERR_FAULT;
+    return is_code_type(target, memory, type) ? PYUNW_OK : PYUNW_ERR_CORRUPT;
+}
+
+int pyunw_code_read(const struct target *target, const struct memory *memory, pyunw_addr code,
+                    struct code_fields *fields)
+{
+    switch (load_kind_of(memory)) {
+    case LOAD_DIRECT:
+        return read_code_as(LOAD_DIRECT, target, memory, code, fields);
+    case LOAD_TRAPPED:
+        return read_code_as(LOAD_TRAPPED, target, memory, code, fields);
+    case LOAD_COPY:
+        return read_code_as(LOAD_COPY, target, memory, code, fields);
+    }
+    return PYUNW_ERR_FAULT;
+}
+
+/* ---- Position ---- */
+
+/* Open the bytes of a PyBytesObject, and fetch the first of them with its header where reading is dear. */
+static int open_table(const struct target *target, const struct memory *memory, pyunw_addr object,
+                      struct byte_stream *stream)
+{
+    const struct layout_bytes *at = &target->layout.at.bytes;
+    uint64_t size = 0;
+    if (!plausible_address(object))
+        return PYUNW_ERR_CORRUPT;
+    stream->memory = memory;
+    stream->error = PYUNW_OK;
+    stream->next = stream->end = stream->buffer;
+    int got = 0;
+    if (load_kind_of(memory) == LOAD_COPY) {
+        got = pyunw_read_some(memory, object, stream->buffer, at->data, sizeof stream->buffer);
+        if (got < 0)
+            return got;
+        memcpy(&size, stream->buffer + at->size, sizeof size);
+    } else {
+        int err = pyunw_read_u64(memory, object + at->size, &size);
+        if (err < 0)
+            return err;
+    }
+    if (size >= MAX_TABLE)
+        return PYUNW_ERR_CORRUPT;
+    stream->at = object + at->data;
+    stream->left = size;
+    if (memory->kind == MEMORY_DIRECT) {
+        stream->next = (const uint8_t *)(uintptr_t)stream->at;
+        stream->end = stream->next + size;
+        stream->left = 0;
+    } else if ((uint32_t)got > at->data) {
+        uint64_t have = (uint64_t)(uint32_t)got - at->data;
+        have = have < size ? have : size;
+        stream->next = stream->buffer + at->data;
+        stream->end = stream->next + have;
+        stream->at += have;
+        stream->left -= have;
+    }
+    return PYUNW_OK;
+}
+
+int pyunw_code_position(const struct target *target, const struct memory *memory, const struct code_fields *fields,
+                        int32_t offset, pyunw_position *position)
+{
+    struct byte_stream stream;
+    *position = NO_POSITION;
+    int err = open_table(target, memory, fields->table, &stream);
+    if (err < 0)
+        return err;
+    return pyunw_position_decode((enum table_format)target->layout.is.table_format, &stream, fields->firstlineno,
+                                 offset, position);
+}
+
+int pyunw_find_position(const pyunw_target *handle, const pyunw_raw_frame *raw, pyunw_position *position)
+{
+    const struct target *target = open_target(handle);
+    struct code_fields fields;
+    if (target == NULL)
+        return not_open(handle);
+    if (raw == NULL || position == NULL)
+        return PYUNW_ERR_ARGUMENT;
+    struct memory memory = pyunw_described_memory(target);
+    int err = pyunw_code_read(target, &memory, raw->code, &fields);
+    return err < 0 ? err : pyunw_code_position(target, &memory, &fields, raw->offset, position);
+}
+
+/* ---- Description ---- */
+
+/* Where one text of a frame goes, and the flags that tell of it. */
+struct text_place {
+    char *data;
+    size_t size;
+    size_t length;
+    size_t *whole; /* NULL: not asked for */
+    enum text_keep keep;
+    uint32_t truncated_flag;
+    uint32_t unreadable_flag;
+};
+
+static void describe_text(const struct target *target, const struct memory *memory, pyunw_addr object,
+                          struct text_place *place, uint32_t *flags)
+{
+    struct text text;
+    bool truncated = false;
+    char nothing[1];
+    int err = pyunw_text_open(target, memory, object, &text);
+    if (err == 0 && place->whole != NULL)
+        err = pyunw_text_utf8_length(&text, place->whole);
+    if (err == 0)
+        err = pyunw_text_to_utf8(&text, place->keep, place->size > 0 ? place->data : nothing,
+                                 place->size > 0 ? place->size : 1, &place->length, &truncated);
+    if (err < 0) {
+        *flags |= place->unreadable_flag;
+        place->length = 0;
+        if (place->size > 0)
+            place->data[0] = '\0';
+        if (place->whole != NULL)
+            *place->whole = 0;
+    } else if (truncated) {
+        *flags |= place->truncated_flag;
+    }
+}
+
+enum { TEXT_FILENAME, TEXT_NAME, TEXT_QUALNAME, TEXT_COUNT };
+
+static int describe(const struct target *target, const struct memory *memory, const pyunw_raw_frame *raw,
+                    struct text_place places[TEXT_COUNT], pyunw_position *position, uint32_t *flags)
+{
+    struct code_fields fields;
+    int err = pyunw_code_read(target, memory, raw->code, &fields);
+    if (err < 0)
+        return err;
+    *flags = target->layout.at.code.qualname == 0 ? PYUNW_QUALNAME_IS_NAME : 0;
+    describe_text(target, memory, fields.filename, &places[TEXT_FILENAME], flags);
+    describe_text(target, memory, fields.name, &places[TEXT_NAME], flags);
+    describe_text(target, memory, fields.qualname, &places[TEXT_QUALNAME], flags);
+    if (pyunw_code_position(target, memory, &fields, raw->offset, position) < 0)
+        *flags |= PYUNW_POSITION_UNREADABLE;
+    return PYUNW_OK;
+}
+
+int pyunw_code_describe(const struct target *target, const struct memory *memory, const pyunw_raw_frame *raw,
+                        pyunw_frame *frame)
+{
+    struct text_place places[TEXT_COUNT] = {
+        [TEXT_FILENAME] = {frame->filename, sizeof frame->filename, 0, NULL, TEXT_KEEP_END, PYUNW_FILENAME_TRUNCATED,
+                           PYUNW_FILENAME_UNREADABLE},
+        [TEXT_NAME] = {frame->name, sizeof frame->name, 0, NULL, TEXT_KEEP_BEGINNING, PYUNW_NAME_TRUNCATED,
+                       PYUNW_NAME_UNREADABLE},
+        [TEXT_QUALNAME] = {frame->qualname, sizeof frame->qualname, 0, NULL, TEXT_KEEP_BEGINNING,
+                           PYUNW_QUALNAME_TRUNCATED, PYUNW_QUALNAME_UNREADABLE},
+    };
+    pyunw_raw_frame kept = *raw; /* raw may be frame's own */
+    int err = describe(target, memory, &kept, places, &frame->position, &frame->flags);
+    if (err < 0)
+        return err;
+    frame->raw = kept;
+    frame->filename_length = (uint16_t)places[TEXT_FILENAME].length;
+    frame->name_length = (uint16_t)places[TEXT_NAME].length;
+    frame->qualname_length = (uint16_t)places[TEXT_QUALNAME].length;
+    frame->reserved = 0;
+    return PYUNW_OK;
+}
+
+int pyunw_describe(const pyunw_target *handle, const pyunw_raw_frame *raw, pyunw_frame *frame)
+{
+    const struct target *target = open_target(handle);
+    if (target == NULL)
+        return not_open(handle);
+    if (raw == NULL || frame == NULL)
+        return PYUNW_ERR_ARGUMENT;
+    struct memory memory = pyunw_described_memory(target);
+    return pyunw_code_describe(target, &memory, raw, frame);
+}
+
+int pyunw_describe_into(const pyunw_target *handle, const pyunw_raw_frame *raw, pyunw_description *description)
+{
+    const struct target *target = open_target(handle);
+    if (target == NULL)
+        return not_open(handle);
+    if (raw == NULL || description == NULL)
+        return PYUNW_ERR_ARGUMENT;
+    pyunw_text *texts[TEXT_COUNT] = {&description->filename, &description->name, &description->qualname};
+    struct text_place places[TEXT_COUNT];
+    for (int n = 0; n < TEXT_COUNT; n++) {
+        if (texts[n]->data == NULL && texts[n]->size > 0)
+            return PYUNW_ERR_ARGUMENT;
+        places[n] = (struct text_place){
+            .data = texts[n]->data,
+            .size = texts[n]->size,
+            .whole = &texts[n]->whole,
+            .keep = n == TEXT_FILENAME ? TEXT_KEEP_END : TEXT_KEEP_BEGINNING,
+            .truncated_flag = (uint32_t)PYUNW_FILENAME_TRUNCATED << n,
+            .unreadable_flag = (uint32_t)PYUNW_FILENAME_UNREADABLE << n,
+        };
+    }
+    struct memory memory = pyunw_described_memory(target);
+    int err = describe(target, &memory, raw, places, &description->position, &description->flags);
+    for (int n = 0; err == 0 && n < TEXT_COUNT; n++)
+        texts[n]->length = places[n].length;
+    return err;
+}
+
+/* ---- Identity ---- */
+
+/* One round of a 64-bit mix (splitmix64): every bit of the words mixed so far reaches every bit of the result. */
+static uint64_t mix(uint64_t state, uint64_t word)
+{
+    uint64_t z = (state ^ word) + UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
+/*
+ * Up to 3.11 no code object has a number of its own, and a new one is often made of pieces at the very addresses of
+ * the old one's. So the contents are mixed: the table, and the texts by their lengths and first bytes.
+ */
+static int mix_contents(const struct target *target, const struct memory *memory, const struct code_fields *fields,
+                        uint64_t *check)
+{
+    enum { ENOUGH = 4096 };
+    struct byte_stream stream;
+    const pyunw_addr texts[] = {fields->filename, fields->name, fields->qualname};
+    uint64_t state = 0;
+    for (size_t n = 0; n < sizeof texts / sizeof texts[0]; n++) {
+        uint8_t header[LAYOUT_FRAME_SIZE_MAX];
+        const struct layout_text *at = &target->layout.at.text;
+        int got = plausible_address(texts[n])
+                      ? pyunw_read_some(memory, texts[n], header, at->ascii_data, at->ascii_data + 32)
+                      : PYUNW_ERR_CORRUPT;
+        if (got < 0)
+            return got;
+        uint64_t words[2];
+        memcpy(&words[0], header + at->length, sizeof words[0]);
+        memcpy(&words[1], header + at->hash, sizeof words[1]);
+        state = mix(mix(state, words[0]), words[1]);
+    }
+    int err = open_table(target, memory, fields->table, &stream);
+    if (err < 0)
+        return err;
+    uint64_t left = (uint64_t)(stream.end - stream.next) + stream.left;
+    state = mix(state, left);
+    pyunw_addr at = fields->table + target->layout.at.bytes.data;
+    for (uint64_t done = 0; done < left && done < ENOUGH; done += sizeof(uint64_t)) {
+        uint64_t word = 0;
+        uint64_t part = left - done < sizeof word ? left - done : sizeof word;
+        err = pyunw_read(memory, at + done, &word, (size_t)part);
+        if (err < 0)
+            return err;
+        state = mix(state, word);
+    }
+    *check = state;
+    return PYUNW_OK;
+}
+
+int pyunw_identify_code(const pyunw_target *handle, pyunw_addr code, pyunw_code_identity *identity)
+{
+    const struct target *target = open_target(handle);
+    struct code_fields fields;
+    if (target == NULL)
+        return not_open(handle);
+    if (identity == NULL)
+        return PYUNW_ERR_ARGUMENT;
+    struct memory memory = pyunw_safe_memory(target);
+    int err = pyunw_code_read(target, &memory, code, &fields);
+    if (err < 0)
+        return err;
+    uint64_t check = fields.version;
+    /* co_version is 0 once 2^32 code objects were made. */
+    if (fields.version == 0)
+        err = mix_contents(target, &memory, &fields, &check);
+    if (err < 0)
+        return err;
+    *identity = (pyunw_code_identity){
+        .code = code,
+        .filename = fields.filename,
+        .name = fields.name,
+        .table = fields.table,
+        .check = check,
+        .firstlineno = fields.firstlineno,
+        .version = fields.version,
+    };
+    return PYUNW_OK;
+}

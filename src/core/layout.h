@@ -1,0 +1,197 @@
+/*
+ * Where each field lives in one interpreter: all that differs between CPython versions, as data.
+ * Signal-safe: yes. Include from: core, target.
+ *
+ * To add a CPython version:
+ *  1. run tools/layouts with its headers at hand: it writes the row of layout_tables.h (fields marked "headers");
+ *  2. give its row of behaviour in layout.c (fields marked "semantics"), from its pycore_frame.h and pycore_stackref.h;
+ *  3. from 3.13 on, give its schema of _Py_DebugOffsets in debug_offsets.c;
+ *  4. add it to tools/pythons, so that every test runs on it.
+ */
+#ifndef PYUNW_CORE_LAYOUT_H
+#define PYUNW_CORE_LAYOUT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Offsets are bytes. 0 in an "(or 0)" field: this version has no such field. */
+
+struct layout_runtime { /* _PyRuntimeState */
+    uint32_t size;              /* sizeof(_PyRuntimeState): of the version, varies with the patch */
+    uint32_t finalizing;        /* the finalizing PyThreadState*, NULL while it lives */
+    uint32_t interpreters_head; /* newest PyInterpreterState* */
+    uint32_t interpreters_main; /* main PyInterpreterState*, NULL before initialization and after finalization */
+    uint32_t interpreters_next_id;
+    uint32_t main_thread;       /* pthread_t */
+    uint32_t main_tstate;       /* (or 0) 3.13+ */
+    uint32_t tstate_current;    /* (or 0) 3.8-3.11: gilstate.tstate_current, who holds the GIL */
+    uint32_t gc_collecting;     /* (or 0) 3.8 */
+};
+
+struct layout_interpreter { /* PyInterpreterState */
+    uint32_t next;
+    uint32_t id;
+    uint32_t threads_head;
+    uint32_t gil;           /* (or 0) 3.12+: ceval.gil, pointer to struct _gil_runtime_state */
+    uint32_t gc_collecting; /* (or 0) 3.9+: gc.collecting, int */
+};
+
+struct layout_gil { /* struct _gil_runtime_state */
+    uint32_t last_holder; /* (or 0) 3.12+: PyThreadState*, meaningful while locked is 1 */
+    uint32_t locked;      /* (or 0) 3.12+: int, 1 taken, 0 free, -1 not created */
+    uint32_t enabled;     /* free-threaded: int, 0 where the GIL is off */
+};
+
+struct layout_thread { /* PyThreadState */
+    uint32_t size;
+    uint32_t prev;
+    uint32_t next;
+    uint32_t interp;
+    uint32_t frame;           /* frame (3.8-3.10), cframe (3.11, 3.12), current_frame (3.13+) */
+    uint32_t base_frame;      /* (or 0) 3.15: pointer to the embedded bottom frame */
+    uint32_t status;          /* (or 0) 3.12+: _status, bits */
+    uint32_t state;           /* (or 0) 3.13+: int, 1 attached */
+    uint32_t thread_id;
+    uint32_t native_thread_id; /* (or 0) 3.11+ */
+    uint32_t id;
+    uint32_t datastack_chunk; /* (or 0) 3.11+ */
+    uint32_t datastack_top;   /* (or 0) 3.11+ */
+    uint32_t datastack_limit; /* (or 0) 3.11+ */
+};
+
+struct layout_cframe { /* _PyCFrame, 3.11 and 3.12; all 0 elsewhere, except that current_frame may be 0 in 3.12 */
+    uint32_t current_frame;
+    uint32_t previous;
+};
+
+struct layout_chunk { /* _PyStackChunk, 3.11+ */
+    uint32_t previous;
+    uint32_t size;
+    uint32_t data;
+};
+
+struct layout_frame { /* PyFrameObject (3.8-3.10), _PyInterpreterFrame (3.11+) */
+    uint32_t size;       /* bytes that reading one frame takes: up to the last field below */
+    uint32_t executable; /* f_code, f_executable */
+    uint32_t previous;   /* f_back, previous */
+    uint32_t instruction; /* f_lasti (int), prev_instr, instr_ptr */
+    uint32_t owner;      /* (or 0) 3.11+: char */
+    uint32_t is_entry;   /* (or 0) 3.11: bool */
+    uint32_t executing;  /* (or 0) 3.8-3.10: f_executing (char) or f_state (int8_t) */
+    uint32_t tlbc_index; /* (or 0) 3.14t, 3.15t: int32_t */
+    uint32_t localsplus;
+};
+
+struct layout_code { /* PyCodeObject */
+    uint32_t size;       /* bytes that reading the fixed part takes */
+    uint32_t units;      /* (or 0) 3.11+: ob_size, code units */
+    uint32_t flags;      /* co_flags */
+    uint32_t firstlineno;
+    uint32_t filename;
+    uint32_t name;
+    uint32_t qualname;   /* (or 0) 3.11+ */
+    uint32_t table;      /* co_lnotab (3.8, 3.9), co_linetable (3.10+) */
+    uint32_t bytecode_object; /* (or 0) 3.8-3.10: co_code, PyBytesObject* */
+    uint32_t bytecode;   /* (or 0) 3.11+: co_code_adaptive, inline */
+    uint32_t first_traceable; /* (or 0) 3.11+: _co_firsttraceable, int, units */
+    uint32_t tlbc;       /* (or 0) 3.14t, 3.15t: co_tlbc, _PyCodeArray* */
+    uint32_t version;    /* (or 0) 3.12+: co_version, uint32_t */
+    uint32_t nlocalsplus; /* (or 0) 3.11+ */
+    uint32_t stacksize;  /* co_stacksize */
+    uint32_t framesize;  /* (or 0) 3.12+: co_framesize, words */
+};
+
+struct layout_object { /* PyObject, PyVarObject, PyTypeObject */
+    uint32_t type;
+    uint32_t var_size; /* ob_size of a PyVarObject */
+    uint32_t tp_name;
+    uint32_t tp_flags;
+};
+
+struct layout_bytes { /* PyBytesObject */
+    uint32_t size;
+    uint32_t data;
+};
+
+struct layout_text { /* PyASCIIObject, PyCompactUnicodeObject, PyUnicodeObject */
+    uint32_t length;
+    uint32_t hash;
+    uint32_t state;
+    uint32_t ascii_data;   /* sizeof(PyASCIIObject) */
+    uint32_t compact_data; /* sizeof(PyCompactUnicodeObject) */
+    uint32_t any_data;     /* PyUnicodeObject.data.any */
+    uint32_t wide;         /* (or 0) 3.8-3.11: wstr */
+    uint32_t wide_length;  /* (or 0) 3.8-3.11: wstr_length */
+};
+
+struct layout_generator { /* PyGenObject */
+    uint32_t frame;       /* gi_frame (pointer, 3.8-3.10), gi_iframe (embedded, 3.11+) */
+    uint32_t frame_state; /* (or 0) 3.11+: gi_frame_state, int8_t */
+};
+
+/* What the headers say: rows of layout_tables.h, written by tools/layouts. */
+struct layout_offsets {
+    uint8_t minor;         /* 8 for 3.8 */
+    uint8_t free_threaded; /* 1: Py_GIL_DISABLED */
+    struct layout_runtime runtime;
+    struct layout_interpreter interpreter;
+    struct layout_gil gil;
+    struct layout_thread thread;
+    struct layout_cframe cframe;
+    struct layout_chunk chunk;
+    struct layout_frame frame;
+    struct layout_code code;
+    struct layout_object object;
+    struct layout_bytes bytes;
+    struct layout_text text;
+    struct layout_generator generator;
+};
+
+enum table_format {
+    TABLE_LNOTAB,    /* co_lnotab: 3.8, 3.9 */
+    TABLE_LINETABLE, /* co_linetable of PEP 626: 3.10 */
+    TABLE_LOCATIONS, /* co_linetable of PEP 657, the location table: 3.11+ */
+};
+
+/* What the sources say: how the fields are to be understood. */
+struct layout_semantics {
+    uint8_t minor;
+    uint8_t table_format;       /* enum table_format */
+    uint8_t instruction_scale;  /* 3.8-3.10: bytes in one unit of f_lasti; 0: instruction is a pointer */
+    uint8_t stackref_tags;      /* 3.14+: low bits of f_executable that are tags (pycore_stackref.h) */
+    uint8_t has_shims;          /* 3.12+: entry frames stand between the evaluation loop's calls */
+    uint8_t has_cframe;         /* 3.11, 3.12: thread state -> _PyCFrame -> frame, torn at the loop's entry */
+    int8_t executing_value;     /* 3.8-3.10: what layout_frame.executing holds in a frame that is being run */
+    int8_t generator_executing; /* 3.11+: gi_frame_state of a generator that is being run (FRAME_EXECUTING) */
+    uint32_t hidden_owners;     /* bit n: a frame whose owner is n is an entry frame, to be skipped */
+    uint32_t generator_owner;   /* owner of a frame inside a generator object */
+    uint32_t status_active;     /* 3.12+: mask of _status.active */
+    uint8_t text_kind_shift;    /* where PyASCIIObject.state keeps kind, compact, ascii, ready */
+    uint8_t text_compact_bit;
+    uint8_t text_ascii_bit;
+    uint8_t text_ready_bit; /* 3.8-3.11; 0: always ready */
+    uint8_t frame_specials; /* 3.11: words of a frame before its locals, FRAME_SPECIALS_SIZE; 0: co_framesize counts */
+    /* faulthandler's text */
+    uint8_t text_collecting;    /* 3.10+: prints "  Garbage-collecting" */
+    uint8_t text_thread_names;  /* 3.14+: prints thread names */
+    uint8_t text_no_frame;      /* 0: "<no Python frame>", 1: "  <no Python frame>", 2: nothing */
+};
+
+struct layout {
+    struct layout_offsets at;
+    struct layout_semantics is;
+    uint32_t thread_span; /* bytes that reading the listed fields of a thread state takes */
+};
+
+enum { LAYOUT_MINOR_FIRST = 8, LAYOUT_MINOR_LAST = 15 };
+
+/* Room that readers keep for one thread state, frame and code object: pyunw_layout_derive() refuses larger ones. */
+enum { LAYOUT_THREAD_SPAN_MAX = 320, LAYOUT_FRAME_SIZE_MAX = 128, LAYOUT_CODE_SIZE_MAX = 256 };
+
+/* Choose the layout of a version: 0, or PYUNW_ERR_UNSUPPORTED. */
+int pyunw_layout_select(struct layout *layout, uint32_t version, bool free_threaded);
+
+/* Derive what follows from the offsets, after they were chosen or overridden. PYUNW_ERR_LAYOUT where it cannot be. */
+int pyunw_layout_derive(struct layout *layout);
+
+#endif

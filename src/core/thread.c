@@ -1,0 +1,277 @@
+/*
+ * The calling thread's own thread state, and the fields of any. What is never freed (the runtime, and from 3.11 on
+ * the main interpreter and the main thread's state inside it) is loaded plainly; all else by a memory that may refuse.
+ * Signal-safe: yes.
+ */
+#include "thread.h"
+
+#include "trap.h"
+
+int pyunw_check_runtime(const struct target *target, const struct memory *memory, pyunw_addr *main_interpreter)
+{
+    struct memory runtime_memory = memory_at(target, memory, target->runtime);
+    return pyunw_runtime_state(target, &runtime_memory, main_interpreter);
+}
+
+static bool is_attached(const struct layout *layout, uint64_t status_word, uint64_t state_word)
+{
+    if (layout->at.thread.state != 0)
+        return (uint32_t)state_word == 1;
+    return layout->is.status_active != 0 && ((uint32_t)status_word & layout->is.status_active) != 0;
+}
+
+static bool has_frames(const struct target *target, const struct memory *memory, pyunw_addr frame,
+                       pyunw_addr base_frame)
+{
+    const struct layout *layout = &target->layout;
+    if (layout->is.has_cframe) {
+        pyunw_addr current = 0;
+        return plausible_address(frame) &&
+               pyunw_read_u64(memory, frame + layout->at.cframe.current_frame, &current) == 0 && current != 0;
+    }
+    return frame != 0 && frame != base_frame;
+}
+
+/* Before 3.11 no thread state holds the kernel's id; the C library's thread descriptor does (pthread_t points to it). */
+static uint64_t native_id_from_pthread(const struct target *target, const struct memory *memory, uint64_t thread_id)
+{
+    uint32_t tid = 0;
+    if (target->tid_offset == 0 || !plausible_address(thread_id) ||
+        pyunw_read_u32(memory, thread_id + target->tid_offset, &tid) < 0)
+        return 0;
+    long pid = raw_syscall0(SYS_getpid);
+    return (int32_t)tid > 0 && raw_syscall3(SYS_tgkill, pid, (long)tid, 0) == 0 ? tid : 0;
+}
+
+static uint64_t word_at(const uint8_t *bytes, uint32_t offset)
+{
+    uint64_t word;
+    memcpy(&word, bytes + offset, sizeof word);
+    return word;
+}
+
+int pyunw_read_thread(const struct target *target, const struct memory *memory, pyunw_addr tstate,
+                      struct thread_fields *fields)
+{
+    const struct layout *layout = &target->layout;
+    const struct layout_thread *at = &layout->at.thread;
+    uint8_t bytes[LAYOUT_THREAD_SPAN_MAX];
+    if (!plausible_address(tstate))
+        return PYUNW_ERR_CORRUPT;
+    struct memory here = memory_at(target, memory, tstate);
+    int err = pyunw_read(&here, tstate, bytes, layout->thread_span);
+    if (err < 0)
+        return err;
+    fields->prev = word_at(bytes, at->prev);
+    fields->next = word_at(bytes, at->next);
+    fields->interpreter = word_at(bytes, at->interp);
+    fields->thread_id = word_at(bytes, at->thread_id);
+    fields->id = word_at(bytes, at->id);
+    fields->attached = is_attached(layout, word_at(bytes, at->status), word_at(bytes, at->state));
+    fields->has_frames = has_frames(target, memory, word_at(bytes, at->frame),
+                                    at->base_frame != 0 ? word_at(bytes, at->base_frame) : 0);
+    fields->native_id = at->native_thread_id != 0 ? word_at(bytes, at->native_thread_id)
+                                                  : native_id_from_pthread(target, memory, fields->thread_id);
+    return PYUNW_OK;
+}
+
+int pyunw_gil_holder(const struct target *target, const struct memory *memory, pyunw_addr interpreter,
+                     pyunw_addr *holder)
+{
+    const struct layout_offsets *at = &target->layout.at;
+    *holder = 0;
+    if (at->runtime.tstate_current != 0) {
+        struct memory runtime_memory = memory_at(target, memory, target->runtime);
+        return pyunw_read_u64(&runtime_memory, target->runtime + at->runtime.tstate_current, holder);
+    }
+    pyunw_addr gil = 0;
+    struct memory here = memory_at(target, memory, interpreter);
+    int err = pyunw_read_u64(&here, interpreter + at->interpreter.gil, &gil);
+    if (err < 0 || gil == 0)
+        return err;
+    if (!plausible_address(gil))
+        return PYUNW_ERR_CORRUPT;
+    here = memory_at(target, memory, gil);
+    uint32_t word = 0;
+    if (at->free_threaded) {
+        err = pyunw_read_u32(&here, gil + at->gil.enabled, &word);
+        if (err < 0 || word == 0)
+            return err;
+    }
+    err = pyunw_read_u32(&here, gil + at->gil.locked, &word);
+    if (err < 0 || word != 1)
+        return err;
+    return pyunw_read_u64(&here, gil + at->gil.last_holder, holder);
+}
+
+/*
+ * Is this thread state the calling thread's? Asked of the GIL's holder, which is alive while it holds it. The load
+ * is labelled wherever the trap handler was installed, without asking whether it still is.
+ */
+static bool holder_is_own(const struct target *target, pyunw_addr holder, uint64_t own_id)
+{
+    if (!plausible_address(holder))
+        return false;
+    const uint8_t *at = (const uint8_t *)(uintptr_t)(holder + target->layout.at.thread.thread_id);
+    int fault = 0;
+    uint64_t id = pyunw_trap_installed ? load_u64(LOAD_TRAPPED, at, &fault) : load_u64(LOAD_DIRECT, at, &fault);
+    return !fault && id == own_id;
+}
+
+/* What a scan of the lists for one pthread_t has found so far. */
+struct own_search {
+    uint64_t own_id;
+    pyunw_addr attached;    /* the one that is attached: the answer */
+    pyunw_addr with_frames; /* else the newest that has frames */
+    pyunw_addr any;         /* else the newest */
+    bool changed;           /* a list was changed under the scan: what was not found may be there all the same */
+};
+
+static void consider(const struct target *target, const struct memory *memory, pyunw_addr tstate,
+                     struct own_search *search)
+{
+    struct thread_fields fields;
+    if (pyunw_read_thread(target, memory, tstate, &fields) < 0)
+        return;
+    if (fields.attached)
+        search->attached = tstate;
+    if (fields.has_frames && search->with_frames == 0)
+        search->with_frames = tstate;
+    if (search->any == 0)
+        search->any = tstate;
+}
+
+ALWAYS_INLINE void scan_threads(enum load_kind how, const struct target *target, const struct memory *memory,
+                                pyunw_addr interpreter, pyunw_addr head, struct own_search *search)
+{
+    const struct layout_thread *at = &target->layout.at.thread;
+    uint8_t scratch[LAYOUT_THREAD_SPAN_MAX];
+    pyunw_addr previous = 0;
+    pyunw_addr tstate = head;
+    for (int n = 0; tstate != 0; n++) {
+        int fault = 0;
+        const uint8_t *view = NULL;
+        if (n < MAX_THREADS && plausible_address(tstate))
+            view = view_structure(how, memory, tstate, target->layout.thread_span, scratch);
+        if (view == NULL) {
+            search->changed = true;
+            return;
+        }
+        pyunw_addr back = load_u64(how, view + at->prev, &fault);
+        pyunw_addr next = load_u64(how, view + at->next, &fault);
+        pyunw_addr of = load_u64(how, view + at->interp, &fault);
+        uint64_t id = load_u64(how, view + at->thread_id, &fault);
+        /* A new thread is put in front of the head that was read; any other surprise is a removal. */
+        if (fault || of != interpreter || (back != previous && previous != 0)) {
+            search->changed = true;
+            return;
+        }
+        if (id == search->own_id) {
+            consider(target, memory, tstate, search);
+            if (search->attached != 0)
+                return;
+        }
+        previous = tstate;
+        tstate = next;
+    }
+}
+
+static int scan_interpreters(const struct target *target, const struct memory *memory, struct own_search *search)
+{
+    const struct layout_offsets *at = &target->layout.at;
+    pyunw_addr interpreter = 0;
+    struct memory here = memory_at(target, memory, target->runtime);
+    int err = pyunw_read_u64(&here, target->runtime + at->runtime.interpreters_head, &interpreter);
+    for (int n = 0; err == 0 && interpreter != 0; n++) {
+        pyunw_addr head = 0;
+        if (n == MAX_INTERPRETERS || !plausible_address(interpreter))
+            return PYUNW_ERR_CORRUPT;
+        here = memory_at(target, memory, interpreter);
+        err = pyunw_read_u64(&here, interpreter + at->interpreter.threads_head, &head);
+        if (err < 0)
+            return err;
+        if (memory->kind == MEMORY_TRAPPED)
+            scan_threads(LOAD_TRAPPED, target, memory, interpreter, head, search);
+        else
+            scan_threads(LOAD_COPY, target, memory, interpreter, head, search);
+        if (search->attached != 0)
+            return PYUNW_OK;
+        err = pyunw_read_u64(&here, interpreter + at->interpreter.next, &interpreter);
+    }
+    return err;
+}
+
+/*
+ * One interpreter whose only thread state, or whose main one, is inside the runtime: found by plain loads. Serves
+ * the program with one thread, and the main thread of any without sub-interpreters.
+ */
+static pyunw_addr find_own_in_runtime(const struct target *target, pyunw_addr main_interpreter, uint64_t own_id)
+{
+    const struct layout_offsets *at = &target->layout.at;
+    struct memory plain = {.kind = MEMORY_DIRECT};
+    pyunw_addr head = 0;
+    pyunw_addr tstate = 0;
+    uint64_t id = 0;
+    pyunw_read_u64(&plain, target->runtime + at->runtime.interpreters_head, &head);
+    if (head != main_interpreter || main_interpreter - target->runtime >= at->runtime.size)
+        return 0;
+    if (at->runtime.main_tstate != 0)
+        pyunw_read_u64(&plain, target->runtime + at->runtime.main_tstate, &tstate);
+    if (tstate == 0)
+        pyunw_read_u64(&plain, main_interpreter + at->interpreter.threads_head, &tstate);
+    if (!plausible_address(tstate) || tstate - target->runtime >= at->runtime.size)
+        return 0;
+    pyunw_read_u64(&plain, tstate + at->thread.thread_id, &id);
+    pyunw_read_u64(&plain, tstate + at->thread.interp, &head);
+    return id == own_id && head == main_interpreter ? tstate : 0;
+}
+
+int pyunw_find_own_thread(const struct target *target, pyunw_addr *tstate)
+{
+    enum { TRIES = 8 };
+    if (is_image(target))
+        return PYUNW_ERR_NO_THREAD;
+    struct memory plain = {.kind = MEMORY_DIRECT};
+    pyunw_addr main_interpreter = 0;
+    int err = pyunw_runtime_state(target, &plain, &main_interpreter);
+    if (err < 0)
+        return err;
+    uint64_t own_id = own_thread_id(target);
+    pyunw_addr holder = 0;
+    bool in_runtime = main_interpreter - target->runtime < target->layout.at.runtime.size;
+    if (in_runtime || target->layout.at.runtime.tstate_current != 0) {
+        if (pyunw_gil_holder(target, &plain, main_interpreter, &holder) == 0 && holder_is_own(target, holder, own_id)) {
+            *tstate = holder;
+            return PYUNW_OK;
+        }
+    }
+    *tstate = find_own_in_runtime(target, main_interpreter, own_id);
+    if (*tstate != 0)
+        return PYUNW_OK;
+    struct memory memory = pyunw_safe_memory(target);
+    struct own_search search = {.own_id = own_id};
+    for (int n = 0; n < TRIES; n++) {
+        search = (struct own_search){.own_id = own_id};
+        err = scan_interpreters(target, &memory, &search);
+        pyunw_addr found = search.attached != 0 ? search.attached : search.with_frames;
+        if (found == 0)
+            found = search.any;
+        if (found != 0) {
+            *tstate = found;
+            return PYUNW_OK;
+        }
+        if (err == 0 && !search.changed)
+            return PYUNW_ERR_NO_THREAD;
+    }
+    return err < 0 ? err : PYUNW_ERR_TORN;
+}
+
+int pyunw_current_thread(const pyunw_target *handle, pyunw_addr *tstate)
+{
+    const struct target *target = open_target(handle);
+    if (target == NULL)
+        return not_open(handle);
+    if (tstate == NULL)
+        return PYUNW_ERR_ARGUMENT;
+    return pyunw_find_own_thread(target, tstate);
+}

@@ -1,0 +1,49 @@
+/*
+ * Thread states: the lists of all interpreters, and the calling thread's own.
+ * Signal-safe: yes. Include from: core.
+ */
+#ifndef PYUNW_CORE_THREAD_H
+#define PYUNW_CORE_THREAD_H
+
+#include "target.h"
+
+/* Bounds on foreign lists, far above what systems allow. */
+enum { MAX_INTERPRETERS = 1 << 16, MAX_THREADS = 1 << 22 };
+
+/* The fields of a thread state, read at once. */
+struct thread_fields {
+    pyunw_addr prev;
+    pyunw_addr next;
+    pyunw_addr interpreter;
+    uint64_t thread_id;
+    uint64_t native_id; /* 0: unknown */
+    uint64_t id;
+    bool attached; /* 3.12+ */
+    bool has_frames;
+};
+
+int pyunw_read_thread(const struct target *target, const struct memory *memory, pyunw_addr tstate,
+                      struct thread_fields *fields);
+
+/* The memory for addresses that may lie in the runtime itself, which is always mapped in the own process. */
+static inline struct memory memory_at(const struct target *target, const struct memory *memory, pyunw_addr address)
+{
+    if (!is_image(target) && address - target->runtime < target->layout.at.runtime.size)
+        return (struct memory){.kind = MEMORY_DIRECT};
+    return *memory;
+}
+
+/* pyunw_runtime_state() with the memory that suits the runtime itself. */
+int pyunw_check_runtime(const struct target *target, const struct memory *memory, pyunw_addr *main_interpreter);
+
+/*
+ * Who holds the GIL of an interpreter: *holder is a thread state, or 0 where nobody does or there is none. The
+ * holder is not followed: it may be gone already.
+ */
+int pyunw_gil_holder(const struct target *target, const struct memory *memory, pyunw_addr interpreter,
+                     pyunw_addr *holder);
+
+/* The calling thread's thread state without choosing a memory first where it holds the GIL: 0 or an error. */
+int pyunw_find_own_thread(const struct target *target, pyunw_addr *tstate);
+
+#endif
