@@ -165,9 +165,10 @@ static bool size_fits(uint64_t size, uint32_t limit)
     return size > 0 && size <= limit && size % 8 == 0;
 }
 
+/* width is a power of two. */
 static bool field_fits(uint64_t offset, uint32_t width, uint32_t size)
 {
-    return offset <= size && width <= size - offset && offset % width == 0;
+    return offset <= size && width <= size - offset && (offset & (width - 1)) == 0;
 }
 
 /* Two fields of one structure cannot share bytes, as they would in a table that is zeroed or shifted. */

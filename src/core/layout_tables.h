@@ -130,10 +130,10 @@ static const struct layout_offsets layout_tables[] = {
         .text = { .length = 16, .hash = 24, .state = 32, .ascii_data = 40, .compact_data = 56, .any_data = 56 },
         .generator = { .frame = 72, .frame_state = 67 },
     },
-    { /* 3.13t: 3.13.0, with Py_GIL_DISABLED */
+    { /* 3.13t: 3.13.5 */
         .minor = 13,
         .free_threaded = 1,
-        .runtime = { .size = 328256, .finalizing = 608, .interpreters_head = 632, .interpreters_main = 640,
+        .runtime = { .size = 328320, .finalizing = 608, .interpreters_head = 632, .interpreters_main = 640,
             .interpreters_next_id = 648, .main_thread = 656, .main_tstate = 664 },
         .interpreter = { .next = 7264, .id = 7272, .threads_head = 7344, .gil = 16, .gc_collecting = 7600 },
         .gil = { .last_holder = 16, .locked = 24, .enabled = 0 },

@@ -104,6 +104,20 @@ int pyunw_gil_holder(const struct target *target, const struct memory *memory, p
     return pyunw_read_u64(&here, gil + at->gil.last_holder, holder);
 }
 
+/* gc.collecting is an int; in 3.8 it belongs to the runtime. */
+int pyunw_read_collecting(const struct target *target, const struct memory *memory, pyunw_addr interpreter,
+                          bool *collecting)
+{
+    const struct layout_offsets *at = &target->layout.at;
+    pyunw_addr address = at->interpreter.gc_collecting != 0 ? interpreter + at->interpreter.gc_collecting
+                                                            : target->runtime + at->runtime.gc_collecting;
+    struct memory here = memory_at(target, memory, address);
+    uint32_t word = 0;
+    int err = pyunw_read_u32(&here, address, &word);
+    *collecting = word != 0;
+    return err;
+}
+
 /*
  * Is this thread state the calling thread's? Asked of the GIL's holder, which is alive while it holds it. The load
  * is labelled wherever the trap handler was installed, without asking whether it still is.

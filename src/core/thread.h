@@ -43,7 +43,15 @@ int pyunw_check_runtime(const struct target *target, const struct memory *memory
 int pyunw_gil_holder(const struct target *target, const struct memory *memory, pyunw_addr interpreter,
                      pyunw_addr *holder);
 
+/* Does an interpreter's garbage collector run? */
+int pyunw_read_collecting(const struct target *target, const struct memory *memory, pyunw_addr interpreter,
+                          bool *collecting);
+
 /* The calling thread's thread state without choosing a memory first where it holds the GIL: 0 or an error. */
 int pyunw_find_own_thread(const struct target *target, pyunw_addr *tstate);
+
+/* The kernel's name for a thread of the own process, without its end: bytes of it, 0 where it cannot be had. */
+enum { PYUNW_THREAD_NAME_SIZE = 16 };
+size_t pyunw_read_thread_name(uint64_t native_id, char name[PYUNW_THREAD_NAME_SIZE]);
 
 #endif

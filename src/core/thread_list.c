@@ -33,19 +33,6 @@ static int read_at(const struct thread_walk *walk, pyunw_addr address, uint64_t 
     return pyunw_read_u64(&memory, address, value);
 }
 
-/* gc.collecting is an int; in 3.8 it belongs to the runtime. */
-static int read_collecting(const struct thread_walk *walk, pyunw_addr interpreter, bool *collecting)
-{
-    const struct layout_offsets *at = &walk->target->layout.at;
-    pyunw_addr address = at->interpreter.gc_collecting != 0 ? interpreter + at->interpreter.gc_collecting
-                                                            : walk->target->runtime + at->runtime.gc_collecting;
-    struct memory memory = memory_at(walk->target, &walk->memory, address);
-    uint32_t word = 0;
-    int err = pyunw_read_u32(&memory, address, &word);
-    *collecting = word != 0;
-    return err;
-}
-
 static int enter_interpreter(struct thread_walk *walk, pyunw_addr interpreter)
 {
     walk->interpreter = interpreter;
@@ -61,7 +48,7 @@ static int enter_interpreter(struct thread_walk *walk, pyunw_addr interpreter)
     if (err == 0)
         err = pyunw_gil_holder(walk->target, &walk->memory, interpreter, &walk->holder);
     if (err == 0)
-        err = read_collecting(walk, interpreter, &walk->collecting);
+        err = pyunw_read_collecting(walk->target, &walk->memory, interpreter, &walk->collecting);
     return err;
 }
 
@@ -96,7 +83,9 @@ static void tell(const struct thread_walk *walk, const struct thread_fields *fie
         flags |= PYUNW_THREAD_HOLDS_GIL;
     if (walk->tstate == walk->finalizing)
         flags |= PYUNW_THREAD_FINALIZING;
-    if (walk->collecting && walk->tstate == walk->holder)
+    /* Without the GIL, which of the attached threads collects is not to be had. */
+    bool may_collect = walk->holder != 0 ? walk->tstate == walk->holder : fields->attached;
+    if (walk->collecting && may_collect)
         flags |= PYUNW_THREAD_COLLECTING;
     if (fields->attached || (walk->target->layout.is.status_active == 0 && walk->tstate == walk->holder))
         flags |= PYUNW_THREAD_ATTACHED;

@@ -276,10 +276,10 @@ ALWAYS_INLINE bool entered_from_c(enum load_kind how, struct walk *walk, const s
     struct frame_fields caller;
     if (!layout->is.has_shims)
         return fields->is_entry;
+    if (!plausible_address(fields->previous))
+        return false;
     if (how == LOAD_COPY)
         return read_frame(how, walk, fields->previous, &caller) && owner_is_hidden(layout, caller.owner);
-    if (!plausible_address(fields->previous))
-        return fields->previous == 0;
     int fault = 0;
     const uint8_t *view = (const uint8_t *)(uintptr_t)fields->previous;
     return owner_is_hidden(layout, load_u8(how, view + layout->at.frame.owner, &fault)) && !fault;

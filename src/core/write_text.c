@@ -1,0 +1,197 @@
+/*
+ * Stacks as text, in the format of faulthandler (Python/traceback.c, _Py_DumpTracebackThreads) of the target's version.
+ * Signal-safe: yes.
+ */
+#include "output.h"
+#include "write_stack.h"
+
+/* Printable ASCII as it is, all else escaped; what is longer than MAX_STRING_LENGTH is cut, as CPython does. */
+static void write_escaped(struct output *output, const struct text *text)
+{
+    enum { MAX_STRING_LENGTH = 500 };
+    struct text_reader reader;
+    uint32_t code_point = 0;
+    pyunw_text_begin(text, 0, &reader);
+    while (reader.index < MAX_STRING_LENGTH && pyunw_text_next(&reader, &code_point) == 1) {
+        if (code_point >= ' ' && code_point <= '~') {
+            char plain = (char)code_point;
+            pyunw_output_bytes(output, &plain, 1);
+        } else if (code_point <= 0xff) {
+            pyunw_output_string(output, "\\x");
+            pyunw_output_hex(output, code_point, 2);
+        } else if (code_point <= 0xffff) {
+            pyunw_output_string(output, "\\u");
+            pyunw_output_hex(output, code_point, 4);
+        } else {
+            pyunw_output_string(output, "\\U");
+            pyunw_output_hex(output, code_point, 8);
+        }
+    }
+    if (text->length > MAX_STRING_LENGTH)
+        pyunw_output_string(output, "...");
+}
+
+static void write_text_or_unknown(struct output *output, const struct walk *walk, pyunw_addr object, const char *quote)
+{
+    struct text text;
+    if (pyunw_text_open(walk->target, &walk->memory, object, &text) < 0) {
+        pyunw_output_string(output, "???");
+        return;
+    }
+    pyunw_output_string(output, quote);
+    write_escaped(output, &text);
+    pyunw_output_string(output, quote);
+}
+
+static void write_frame(struct output *output, const struct walk *walk, const pyunw_raw_frame *raw,
+                        const struct code_fields *fields)
+{
+    pyunw_position position;
+    pyunw_output_string(output, "  File ");
+    write_text_or_unknown(output, walk, fields->filename, "\"");
+    pyunw_output_string(output, ", line ");
+    if (pyunw_code_position(walk->target, &walk->memory, fields, raw->offset, &position) == 0 && position.lineno >= 0)
+        pyunw_output_decimal(output, position.lineno);
+    else
+        pyunw_output_string(output, "???");
+    pyunw_output_string(output, " in ");
+    write_text_or_unknown(output, walk, fields->name, "");
+    pyunw_output_string(output, "\n");
+}
+
+static void write_end(struct output *output, const struct layout *layout, enum pyunw_end end)
+{
+    static const char *const no_frame[] = {"<no Python frame>\n", "  <no Python frame>\n", ""};
+    switch (end) {
+    case PYUNW_COMPLETE:
+    case PYUNW_TRUNCATED:
+        break;
+    case PYUNW_NO_FRAME:
+        pyunw_output_string(output, no_frame[layout->is.text_no_frame % 3]);
+        break;
+    case PYUNW_TORN:
+        pyunw_output_string(output, "  <torn: the thread ran on while it was read>\n");
+        break;
+    case PYUNW_CORRUPT:
+        pyunw_output_string(output, "  <invalid frame>\n");
+        break;
+    }
+}
+
+static int write_stack(struct output *output, const struct target *target, const struct memory *memory,
+                       pyunw_addr tstate, bool own)
+{
+    struct stack_stream stream;
+    pyunw_raw_frame raw;
+    struct code_fields fields;
+    int err = pyunw_stack_begin(&stream, target, memory, tstate, own);
+    if (err < 0)
+        return err;
+    while (pyunw_stack_next(&stream, &raw, &fields) == 1)
+        write_frame(output, &stream.walk, &raw, &fields);
+    write_end(output, &target->layout, pyunw_stack_end(&stream));
+    return PYUNW_OK;
+}
+
+int pyunw_write_text(const pyunw_target *handle, int fd, pyunw_addr tstate)
+{
+    const struct target *target = open_target(handle);
+    struct output output;
+    struct memory memory;
+    bool own = false;
+    if (target == NULL)
+        return not_open(handle);
+    int err = pyunw_walk_choose(target, &tstate, &memory, &own);
+    if (err < 0)
+        return err;
+    pyunw_output_begin(&output, fd);
+    pyunw_output_string(&output, "Stack (most recent call first):\n");
+    err = write_stack(&output, target, &memory, tstate, own);
+    int flushed = pyunw_output_flush(&output);
+    return err < 0 ? err : flushed;
+}
+
+/* ---- All threads ---- */
+
+/* " [name]", as pthread_getname_np() gives it: from the kernel. Nothing where it is empty or cannot be had. */
+static void write_thread_name(struct output *output, const struct target *target, uint64_t native_id)
+{
+    char name[PYUNW_THREAD_NAME_SIZE];
+    size_t size = is_image(target) ? 0 : pyunw_read_thread_name(native_id, name);
+    if (size == 0)
+        return;
+    pyunw_output_string(output, " [");
+    pyunw_output_bytes(output, name, size);
+    pyunw_output_string(output, "]");
+}
+
+static int write_thread(struct output *output, const struct target *target, const pyunw_thread *thread, bool current)
+{
+    struct memory memory;
+    bool own = false;
+    pyunw_addr tstate = thread->tstate;
+    pyunw_output_string(output, current ? "Current thread 0x" : "Thread 0x");
+    pyunw_output_hex(output, thread->thread_id, 16);
+    if (target->layout.is.text_thread_names)
+        write_thread_name(output, target, thread->native_id);
+    pyunw_output_string(output, " (most recent call first):\n");
+    int err = pyunw_walk_choose(target, &tstate, &memory, &own);
+    /* As CPython does: under the current thread, whichever thread it is that collects. */
+    bool collecting = false;
+    if (err == 0 && current && target->layout.is.text_collecting &&
+        pyunw_read_collecting(target, &memory, thread->interpreter, &collecting) == 0 && collecting)
+        pyunw_output_string(output, "  Garbage-collecting\n");
+    return err < 0 ? err : write_stack(output, target, &memory, tstate, own);
+}
+
+/* The interpreter to write: the one asked for, else that of current, else the main one. */
+static int choose_interpreter(const struct target *target, pyunw_addr current, pyunw_addr *interpreter)
+{
+    struct memory memory = pyunw_safe_memory(target);
+    pyunw_addr main_interpreter = 0;
+    struct thread_fields fields;
+    int err = pyunw_check_runtime(target, &memory, &main_interpreter);
+    if (err < 0 || *interpreter != 0)
+        return err;
+    bool known = current != 0 && pyunw_read_thread(target, &memory, current, &fields) == 0;
+    *interpreter = known ? fields.interpreter : main_interpreter;
+    return PYUNW_OK;
+}
+
+int pyunw_write_text_threads(const pyunw_target *handle, int fd, pyunw_addr interpreter, pyunw_addr current,
+                             int max_threads)
+{
+    const struct target *target = open_target(handle);
+    struct output output;
+    pyunw_thread_cursor cursor;
+    pyunw_thread thread;
+    int count = 0;
+    int result = 0;
+    if (target == NULL)
+        return not_open(handle);
+    if (max_threads < 0)
+        return PYUNW_ERR_ARGUMENT;
+    int err = choose_interpreter(target, current, &interpreter);
+    if (err == 0)
+        err = pyunw_threads_begin(handle, &cursor);
+    if (err < 0)
+        return err;
+    pyunw_output_begin(&output, fd);
+    while ((result = pyunw_threads_next(&cursor, &thread)) == 1) {
+        if (thread.interpreter != interpreter)
+            continue;
+        if (count > 0)
+            pyunw_output_string(&output, "\n");
+        if (max_threads > 0 && count == max_threads) {
+            pyunw_output_string(&output, "...\n");
+            break;
+        }
+        /* A thread that ended meanwhile has a header and nothing else. */
+        write_thread(&output, target, &thread, thread.tstate == current);
+        count++;
+    }
+    int flushed = pyunw_output_flush(&output);
+    if (result < 0)
+        return result;
+    return count == 0 ? PYUNW_ERR_NO_THREAD : flushed;
+}

@@ -1,0 +1,333 @@
+/*
+ * pyunwind under CPython's names (include/pyunwind_python.h).
+ * Signal-safe: yes, but for pyunw_init() and the constructor.
+ */
+#include "pyunwind_python.h"
+
+#include "code.h"
+#include "output.h"
+#include "walk.h"
+
+#include <stdatomic.h>
+
+/* ---- The own process ---- */
+
+/* The calling thread is read by one, every other by the other. */
+struct own_process {
+    pyunw_target direct;
+    pyunw_target guarded;
+};
+
+/* Opened into the one that is not in use, then published: a handler that interrupts it goes on with the old one. */
+static struct own_process processes[2];
+static _Atomic(const struct own_process *) own_process;
+
+int pyunw_init(void)
+{
+    const struct own_process *used = atomic_load(&own_process);
+    struct own_process *unused = used == &processes[0] ? &processes[1] : &processes[0];
+    pyunw_options options = {.size = sizeof options, .memory = PYUNW_MEMORY_DIRECT};
+    int err = pyunw_open_self(&unused->direct, &options);
+    options.memory = PYUNW_MEMORY_GUARDED;
+    if (err == 0 || err == PYUNW_ERR_FINALIZED)
+        err = pyunw_open_self(&unused->guarded, &options);
+    if (err == 0 || err == PYUNW_ERR_FINALIZED)
+        atomic_store(&own_process, unused);
+    return err;
+}
+
+__attribute__((constructor)) static void open_when_loaded(void)
+{
+    /* A process without an interpreter is no error yet: pyunw_init() may be called later. */
+    (void)pyunw_init();
+}
+
+/* The target that is to read tstate, or NULL where it is no thread state. */
+static const pyunw_target *choose_target(pyunw_addr tstate)
+{
+    const struct own_process *process = atomic_load(&own_process);
+    pyunw_addr own = 0;
+    if (process == NULL || tstate == 0)
+        return NULL;
+    if (pyunw_current_thread(&process->direct, &own) == 0 && own == tstate)
+        return &process->direct;
+    return pyunw_thread_find(&process->guarded, tstate, NULL) == 0 ? &process->guarded : NULL;
+}
+
+static pyunw_addr address_of(const void *pointer)
+{
+    return (pyunw_addr)(uintptr_t)pointer;
+}
+
+/* ---- Collecting into entries of any type ---- */
+
+/* Fill one entry from a frame's code object and line. */
+typedef void (*fill_function)(const struct target *target, const struct memory *memory,
+                              const struct code_fields *fields, int lineno, void *entry);
+
+struct entries {
+    uint8_t *begin;
+    size_t size; /* bytes of one: a multiple of its alignment, and at least 16 raw frames */
+    int max;
+    fill_function fill;
+};
+
+/* The raw frames are kept at the front of the entries, until these are filled from the last one on. */
+static pyunw_raw_frame *raw_frames(const struct entries *entries)
+{
+    return (pyunw_raw_frame *)(void *)(entries->begin + (8 - (uintptr_t)entries->begin % 8) % 8);
+}
+
+static void fill_all(const struct target *target, const struct memory *memory, const struct entries *entries, int count)
+{
+    for (int n = count - 1; n >= 0; n--) {
+        pyunw_raw_frame raw = raw_frames(entries)[n];
+        struct code_fields fields = {0};
+        pyunw_position position = {.lineno = -1};
+        if (pyunw_code_read(target, memory, raw.code, &fields) == 0)
+            (void)pyunw_code_position(target, memory, &fields, raw.offset, &position);
+        entries->fill(target, memory, &fields, position.lineno, entries->begin + (size_t)n * entries->size);
+    }
+}
+
+struct run_digest {
+    pyunw_addr innermost;
+    int count;
+    uint64_t digest;
+};
+
+static void add_to_run(struct run_digest *run, const pyunw_raw_frame *raw)
+{
+    /* The innermost frame may move on while it is described: its line is of one moment, its name of all. */
+    uint64_t offset = run->count == 0 ? 0 : (uint64_t)(uint32_t)raw->offset;
+    const uint64_t words[] = {raw->frame, raw->code, offset};
+    for (size_t n = 0; n < sizeof words / sizeof words[0]; n++)
+        run->digest = (run->digest ^ words[n]) * UINT64_C(0x9e3779b97f4a7c15) ^ run->digest >> 29;
+    run->count++;
+}
+
+/* Is this run of frames still part of the thread's stack? Then the code objects lived while they were described. */
+static bool run_still_stands(const pyunw_target *handle, pyunw_addr tstate, const struct run_digest *run)
+{
+    pyunw_frame_cursor cursor;
+    pyunw_raw_frame raw;
+    struct run_digest again = {0};
+    if (pyunw_frames_begin(handle, tstate, &cursor) < 0)
+        return false;
+    while (again.count < run->count && pyunw_frames_next(&cursor, &raw) == 1) {
+        if (again.count > 0 || raw.frame == run->innermost)
+            add_to_run(&again, &raw);
+    }
+    return again.count == run->count && again.digest == run->digest;
+}
+
+static int collect(pyunw_addr tstate, const struct entries *entries, pyunw_status *status)
+{
+    enum { TRIES = 6 };
+    const struct own_process *process = atomic_load(&own_process);
+    const pyunw_target *handle = choose_target(tstate);
+    if (handle == NULL)
+        return -1;
+    const struct target *target = open_target(handle);
+    bool own = handle == &process->direct;
+    struct memory memory = own ? pyunw_own_memory(target) : pyunw_safe_memory(target);
+    for (int n = 0; n < TRIES; n++) {
+        int count = pyunw_walk(handle, tstate, raw_frames(entries), entries->max, status);
+        if (count <= 0)
+            return count < 0 ? -1 : 0;
+        struct run_digest run = {.innermost = raw_frames(entries)[0].frame};
+        for (int at = 0; at < count && !own; at++)
+            add_to_run(&run, &raw_frames(entries)[at]);
+        fill_all(target, &memory, entries, count);
+        if (own || run_still_stands(handle, tstate, &run))
+            return count;
+    }
+    return 0;
+}
+
+/* ---- PyTracebackFrameInfo ---- */
+
+static const char ELLIPSIS[] = "...";
+enum { ELLIPSIS_LENGTH = sizeof ELLIPSIS - 1 };
+
+/* Text that does not fit is written again with room for the dots. */
+static void fill_text(const struct target *target, const struct memory *memory, pyunw_addr object, enum text_keep keep,
+                      char *buffer, size_t size)
+{
+    struct text text;
+    size_t length = 0;
+    bool truncated = false;
+    buffer[0] = '\0';
+    if (pyunw_text_open(target, memory, object, &text) < 0 ||
+        pyunw_text_to_utf8(&text, keep, buffer, size, &length, &truncated) < 0 || !truncated)
+        return;
+    char *kept = keep == TEXT_KEEP_END ? buffer + ELLIPSIS_LENGTH : buffer;
+    if (pyunw_text_to_utf8(&text, keep, kept, size - ELLIPSIS_LENGTH, &length, &truncated) < 0)
+        buffer[0] = '\0';
+    else if (keep == TEXT_KEEP_END)
+        memcpy(buffer, ELLIPSIS, ELLIPSIS_LENGTH);
+    else
+        memcpy(buffer + length, ELLIPSIS, sizeof ELLIPSIS);
+}
+
+static void fill_traceback_frame(const struct target *target, const struct memory *memory,
+                                 const struct code_fields *fields, int lineno, void *entry)
+{
+    PyTracebackFrameInfo *frame = entry;
+    frame->lineno = lineno < 0 ? -1 : lineno;
+    fill_text(target, memory, fields->filename, TEXT_KEEP_END, frame->filename, sizeof frame->filename);
+    fill_text(target, memory, fields->name, TEXT_KEEP_BEGINNING, frame->name, sizeof frame->name);
+}
+
+_Static_assert(sizeof(PyTracebackFrameInfo) >= 16 * sizeof(pyunw_raw_frame), "raw frames fit before the entries");
+_Static_assert(sizeof(pyunw_python_frame) >= 16 * sizeof(pyunw_raw_frame), "raw frames fit before the entries");
+
+int _Py_GetTracebackFrames(PyThreadState *tstate, PyTracebackFrameInfo *frames, int max_frames)
+{
+    struct entries entries = {(uint8_t *)frames, sizeof *frames, max_frames, fill_traceback_frame};
+    pyunw_status status;
+    if (frames == NULL || max_frames <= 0)
+        return -1;
+    return collect(address_of(tstate), &entries, &status);
+}
+
+/* ---- The proposed PyUnstable_CollectCallStack ---- */
+
+/* One character as CPython's dumps escape it (Python/traceback.c, _Py_DumpASCII): 1 to 10 bytes. */
+static size_t escape(uint32_t code_point, char out[10])
+{
+    unsigned digits = code_point <= 0xff ? 2 : code_point <= 0xffff ? 4 : 8;
+    if (code_point >= ' ' && code_point <= '~') {
+        out[0] = (char)code_point;
+        return 1;
+    }
+    out[0] = '\\';
+    out[1] = digits == 2 ? 'x' : digits == 4 ? 'u' : 'U';
+    for (unsigned n = 0; n < digits; n++)
+        out[2 + n] = "0123456789abcdef"[code_point >> 4 * (digits - 1 - n) & 15];
+    return 2 + digits;
+}
+
+static int fill_escaped(const struct target *target, const struct memory *memory, pyunw_addr object, char *buffer,
+                        size_t size)
+{
+    struct text text;
+    struct text_reader reader;
+    uint32_t code_point = 0;
+    size_t done = 0;
+    buffer[0] = '\0';
+    if (pyunw_text_open(target, memory, object, &text) < 0)
+        return 0;
+    pyunw_text_begin(&text, 0, &reader);
+    while (pyunw_text_next(&reader, &code_point) == 1) {
+        char bytes[10];
+        size_t count = escape(code_point, bytes);
+        if (count > size - 1 - done) {
+            buffer[done] = '\0';
+            return 1;
+        }
+        memcpy(buffer + done, bytes, count);
+        done += count;
+    }
+    buffer[done] = '\0';
+    return 0;
+}
+
+static void fill_python_frame(const struct target *target, const struct memory *memory,
+                              const struct code_fields *fields, int lineno, void *entry)
+{
+    pyunw_python_frame *frame = entry;
+    frame->lineno = lineno < 0 ? -1 : lineno;
+    frame->filename_truncated =
+        fill_escaped(target, memory, fields->filename, frame->filename, sizeof frame->filename);
+    frame->name_truncated = fill_escaped(target, memory, fields->name, frame->name, sizeof frame->name);
+}
+
+int pyunw_python_collect(PyThreadState *tstate, pyunw_python_frame *frames, int max_frames)
+{
+    struct entries entries = {(uint8_t *)frames, sizeof *frames, max_frames, fill_python_frame};
+    pyunw_status status = {0};
+    if (frames == NULL || max_frames < 0)
+        return -1;
+    int count = collect(address_of(tstate), &entries, &status);
+    return count == 0 && status.end == PYUNW_NO_FRAME ? -1 : count;
+}
+
+/* ---- Text ---- */
+
+static void print_text(struct output *output, const char *text, int truncated)
+{
+    pyunw_output_string(output, text);
+    if (truncated)
+        pyunw_output_string(output, ELLIPSIS);
+}
+
+static void print_frame(struct output *output, const pyunw_python_frame *frame)
+{
+    pyunw_output_string(output, "  File ");
+    if (frame->filename[0] != '\0') {
+        pyunw_output_string(output, "\"");
+        print_text(output, frame->filename, frame->filename_truncated);
+        pyunw_output_string(output, "\"");
+    } else {
+        pyunw_output_string(output, "???");
+    }
+    pyunw_output_string(output, ", line ");
+    if (frame->lineno >= 0)
+        pyunw_output_decimal(output, frame->lineno);
+    else
+        pyunw_output_string(output, "???");
+    pyunw_output_string(output, " in ");
+    print_text(output, frame->name[0] != '\0' ? frame->name : "???", frame->name_truncated);
+    pyunw_output_string(output, "\n");
+}
+
+static const char HEADER[] = "Stack (most recent call first):\n";
+
+void pyunw_python_print(int fd, const pyunw_python_frame *frames, int n_frames, int write_header)
+{
+    struct output output;
+    pyunw_output_begin(&output, fd);
+    if (write_header)
+        pyunw_output_string(&output, HEADER);
+    for (int n = 0; frames != NULL && n < n_frames; n++)
+        print_frame(&output, &frames[n]);
+    (void)pyunw_output_flush(&output);
+}
+
+const char *pyunw_python_dump(int fd, PyThreadState *tstate)
+{
+    const pyunw_target *handle = choose_target(address_of(tstate));
+    if (handle != NULL) {
+        int err = pyunw_write_text(handle, fd, address_of(tstate));
+        return err < 0 ? pyunw_strerror(err) : NULL;
+    }
+    struct output output;
+    pyunw_output_begin(&output, fd);
+    pyunw_output_string(&output, HEADER);
+    pyunw_output_string(&output, "  <freed thread state>\n");
+    (void)pyunw_output_flush(&output);
+    return pyunw_strerror(PYUNW_ERR_NO_THREAD);
+}
+
+void pyunw_python_dump_quietly(int fd, PyThreadState *tstate)
+{
+    (void)pyunw_python_dump(fd, tstate);
+}
+
+const char *pyunw_python_dump_threads(int fd, PyInterpreterState *interp, PyThreadState *current_tstate,
+                                      ssize_t max_threads)
+{
+    enum { CPYTHON_MAX_THREADS = 100 };
+    const struct own_process *process = atomic_load(&own_process);
+    pyunw_addr current = address_of(current_tstate);
+    if (process == NULL)
+        return pyunw_strerror(PYUNW_ERR_NO_PYTHON);
+    if (max_threads < 0 || max_threads > INT32_MAX)
+        return pyunw_strerror(PYUNW_ERR_ARGUMENT);
+    if (current == 0 && pyunw_current_thread(&process->direct, &current) < 0)
+        current = 0;
+    int err = pyunw_write_text_threads(&process->direct, fd, address_of(interp), current,
+                                       max_threads == 0 ? CPYTHON_MAX_THREADS : (int)max_threads);
+    return err < 0 ? pyunw_strerror(err) : NULL;
+}
