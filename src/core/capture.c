@@ -71,14 +71,12 @@ static int capture_own(struct walk *walk, const struct frame_array *array, pyunw
 {
     int count = pyunw_walk_take(walk, (pyunw_raw_frame *)(void *)array->begin, array->stride, array->max);
     pyunw_raw_frame beyond;
+    int more = 0;
     /* An array that was filled exactly holds the whole stack. */
-    if (count == array->max && walk->end == UINT8_MAX)
-        pyunw_walk_take(walk, &beyond, sizeof beyond, 1);
-    if (walk->depth > (uint32_t)count) {
-        walk->depth = (uint32_t)count;
-        walk->end = UINT8_MAX;
-    }
+    if (count == array->max && !walk->ended)
+        more = pyunw_walk_take(walk, &beyond, sizeof beyond, 1);
     pyunw_walk_status(walk, status);
+    status->depth -= more;
     int kept = cut_cycle(walk, array, count);
     if (kept < count)
         status->depth = kept;
@@ -186,7 +184,7 @@ static int try_running(struct walk *walk, const struct frame_array *array, pyunw
     struct agreement agreement;
     struct tail tail = {0};
     int count = pyunw_walk_take(walk, (pyunw_raw_frame *)(void *)array->begin, array->stride, array->max);
-    if (walk->end == UINT8_MAX)
+    if (!walk->ended)
         tail = take_tail(walk);
     pyunw_walk_status(walk, status);
     enum pyunw_end end = (enum pyunw_end)status->end;

@@ -145,6 +145,12 @@ static void describe_text(const struct target *target, const struct memory *memo
     struct text text;
     bool truncated = false;
     char nothing[1];
+    if (place->whole == NULL && pyunw_text_copy_ascii(target, memory, object, place->keep, place->data, place->size,
+                                                      &place->length, &truncated)) {
+        if (truncated)
+            *flags |= place->truncated_flag;
+        return;
+    }
     int err = pyunw_text_open(target, memory, object, &text);
     if (err == 0 && place->whole != NULL)
         err = pyunw_text_utf8_length(&text, place->whole);

@@ -180,8 +180,11 @@ struct layout_semantics {
 struct layout {
     struct layout_offsets at;
     struct layout_semantics is;
+    uint8_t row;          /* of layout_tables, if frames and code objects lie exactly as it says; else LAYOUT_NO_ROW */
     uint32_t thread_span; /* bytes that reading the listed fields of a thread state takes */
 };
+
+enum { LAYOUT_NO_ROW = 255 };
 
 enum { LAYOUT_MINOR_FIRST = 8, LAYOUT_MINOR_LAST = 15 };
 

@@ -221,6 +221,72 @@ static int copy_ascii(const struct text *text, uint64_t index, char *buffer, siz
     return err;
 }
 
+/* Copy count bytes where they lie: false where one is not ASCII, or cannot be read. */
+ALWAYS_INLINE bool copy_ascii_in_place(enum load_kind how, const uint8_t *from, char *to, size_t count)
+{
+    int fault = 0;
+    uint64_t high = 0;
+    size_t done = 0;
+    for (; count - done >= sizeof high; done += sizeof high) {
+        uint64_t word = load_u64(how, from + done, &fault);
+        high |= word;
+        memcpy(to + done, &word, sizeof word);
+    }
+    if (done < count && count >= sizeof high) {
+        /* The rest together with some of what was copied. */
+        uint64_t word = load_u64(how, from + count - sizeof high, &fault);
+        high |= word;
+        memcpy(to + count - sizeof high, &word, sizeof word);
+        done = count;
+    }
+    for (; done < count; done++) {
+        uint8_t byte = load_u8(how, from + done, &fault);
+        high |= byte;
+        to[done] = (char)byte;
+    }
+    return !fault && (high & UINT64_C(0x8080808080808080)) == 0;
+}
+
+ALWAYS_INLINE bool copy_ascii_as(enum load_kind how, const struct target *target, pyunw_addr object,
+                                 enum text_keep keep, char *buffer, size_t size, size_t *length, bool *truncated)
+{
+    const struct layout *layout = &target->layout;
+    const struct layout_text *at = &layout->at.text;
+    const uint8_t *view = (const uint8_t *)(uintptr_t)object;
+    int fault = 0;
+    if (!plausible_address(object))
+        return false;
+    pyunw_addr type = load_u64(how, view + layout->at.object.type, &fault);
+    uint64_t characters = load_u64(how, view + at->length, &fault);
+    uint32_t state = load_u32(how, view + at->state, &fault);
+    uint32_t wanted = 1u << layout->is.text_kind_shift | 1u << layout->is.text_compact_bit |
+                      1u << layout->is.text_ascii_bit;
+    if (layout->is.text_ready_bit != 0)
+        wanted |= 1u << layout->is.text_ready_bit;
+    if (fault || type != target->text_type || type == 0 || (state & wanted) != wanted || characters >= MAX_TEXT)
+        return false;
+    size_t count = characters < size ? (size_t)characters : size - 1;
+    uint64_t skip = keep == TEXT_KEEP_END ? characters - count : 0;
+    *truncated = count < characters;
+    *length = count;
+    buffer[count] = '\0';
+    return copy_ascii_in_place(how, view + at->ascii_data + skip, buffer, count);
+}
+
+bool pyunw_text_copy_ascii(const struct target *target, const struct memory *memory, pyunw_addr object,
+                           enum text_keep keep, char *buffer, size_t size, size_t *length, bool *truncated)
+{
+    switch (load_kind_of(memory)) {
+    case LOAD_DIRECT:
+        return copy_ascii_as(LOAD_DIRECT, target, object, keep, buffer, size, length, truncated);
+    case LOAD_TRAPPED:
+        return copy_ascii_as(LOAD_TRAPPED, target, object, keep, buffer, size, length, truncated);
+    case LOAD_COPY:
+        return false;
+    }
+    return false;
+}
+
 /* The first code point from which on all fits into room bytes; each takes at least one. */
 static int find_end_that_fits(const struct text *text, size_t room, uint64_t *index)
 {

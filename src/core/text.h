@@ -49,6 +49,13 @@ enum text_keep { TEXT_KEEP_BEGINNING, TEXT_KEEP_END };
 int pyunw_text_to_utf8(const struct text *text, enum text_keep keep, char *buffer, size_t size, size_t *length,
                        bool *truncated);
 
+/*
+ * The common case at the price of its loads: a compact ASCII object of the type str itself, where plain or trapped
+ * loads will do. False where it is none of that, or cannot be read: pyunw_text_open() tells.
+ */
+bool pyunw_text_copy_ascii(const struct target *target, const struct memory *memory, pyunw_addr object,
+                           enum text_keep keep, char *buffer, size_t size, size_t *length, bool *truncated);
+
 /* Bytes that the whole text takes as UTF-8. */
 int pyunw_text_utf8_length(const struct text *text, size_t *length);
 

@@ -5,80 +5,15 @@
  * instruction lies inside that code. A stack is whole if it ends where CPython begins one: at an entry frame
  * (3.12+), at the thread's first frame or a generator that is being run from C (3.11), or at a frame object that is
  * being executed (3.8-3.10).
- *
- * 3.11 and 3.12 keep the current frame in a _PyCFrame on the C stack, which is linked in before it is filled
- * (_PyEval_EvalFrameDefault): a reader at that moment sees garbage there, or a frame of another time. What it says
- * is therefore checked against the thread's data stack, whose top must be the innermost frame's end.
  * Signal-safe: yes.
  */
+#include "layout_semantics.h"
+#include "layout_tables.h"
 #include "walk.h"
 
 static const uint64_t WALK_MAGIC = UINT64_C(0x7079756e77667731); /* "pyunwfw1" */
 
-struct frame_fields {
-    pyunw_addr executable;
-    pyunw_addr previous;
-    uint64_t instruction;
-    int32_t tlbc_index;
-    uint8_t owner;
-    bool is_entry;
-    bool runs; /* 3.8-3.10: is being executed */
-};
-
-static void end_walk(struct walk *walk, enum pyunw_end end, pyunw_addr address)
-{
-    walk->next = 0;
-    walk->end = (uint8_t)end;
-    walk->end_address = address;
-}
-
-ALWAYS_INLINE bool read_frame(enum load_kind how, struct walk *walk, pyunw_addr frame, struct frame_fields *fields)
-{
-    const struct layout *layout = &walk->target->layout;
-    const struct layout_frame *at = &layout->at.frame;
-    const uint8_t *view = walk->frame_scratch;
-    int fault = 0;
-    if (!plausible_address(frame))
-        return false;
-    if (how != LOAD_COPY || walk->in_scratch != frame) {
-        view = view_structure(how, &walk->memory, frame, at->size, walk->frame_scratch);
-        walk->in_scratch = view != NULL && how == LOAD_COPY ? frame : 0;
-    }
-    if (view == NULL)
-        return false;
-    fields->executable = load_u64(how, view + at->executable, &fault) & ~(uint64_t)layout->is.stackref_tags;
-    fields->previous = load_u64(how, view + at->previous, &fault);
-    fields->owner = 0;
-    fields->is_entry = true;
-    fields->runs = true;
-    fields->tlbc_index = 0;
-    if (layout->is.instruction_scale != 0) {
-        fields->instruction = load_u32(how, view + at->instruction, &fault);
-        fields->runs = (int8_t)load_u8(how, view + at->executing, &fault) == layout->is.executing_value;
-        return fault == 0;
-    }
-    fields->instruction = load_u64(how, view + at->instruction, &fault);
-    fields->owner = load_u8(how, view + at->owner, &fault);
-    if (at->is_entry != 0)
-        fields->is_entry = load_u8(how, view + at->is_entry, &fault) != 0;
-    if (at->tlbc_index != 0)
-        fields->tlbc_index = (int32_t)load_u32(how, view + at->tlbc_index, &fault);
-    return fault == 0;
-}
-
-static bool owner_is_hidden(const struct layout *layout, uint8_t owner)
-{
-    return owner < 32 && (layout->is.hidden_owners >> owner & 1u) != 0;
-}
-
-/* 0 thread, 1 generator; 2, a frame object, never stands in a running chain. */
-static bool owner_is_python(uint8_t owner)
-{
-    return owner <= 1;
-}
-
-/* Where PyCode_Type is not known: is this a type of the name "code"? */
-static bool type_is_code(struct walk *walk, pyunw_addr type)
+bool pyunw_type_is_code(struct walk *walk, pyunw_addr type)
 {
     const struct layout_object *at = &walk->target->layout.at.object;
     static const char expected[] = "code";
@@ -93,6 +28,17 @@ static bool type_is_code(struct walk *walk, pyunw_addr type)
     return true;
 }
 
+/*
+ * What the walking code is compiled for: a row of the tables, whose offsets then are constants in it, or whatever a
+ * target's layout says.
+ */
+struct plan {
+    const struct layout_offsets *at;
+    const struct layout_semantics *is;
+};
+
+/* ---- The code object of a frame ---- */
+
 /* Where a thread's own copy of the bytecode begins (3.14t, 3.15t: thread-local bytecode). 0: no such copy. */
 static pyunw_addr find_local_bytecode(const struct walk *walk, pyunw_addr code, int32_t index)
 {
@@ -100,81 +46,94 @@ static pyunw_addr find_local_bytecode(const struct walk *walk, pyunw_addr code, 
     pyunw_addr array = 0;
     uint64_t size = 0;
     pyunw_addr entry = 0;
-    if (pyunw_read_u64(&walk->memory, code + walk->target->layout.at.code.tlbc, &array) < 0 ||
-        !plausible_address(array) || pyunw_read_u64(&walk->memory, array, &size) < 0 || index < 0 ||
-        (uint64_t)index >= size || pyunw_read_u64(&walk->memory, array + 8 + 8 * (uint64_t)index, &entry) < 0)
+    if (!read_word(walk, code + walk->target->layout.at.code.tlbc, &array) || !read_word(walk, array, &size) ||
+        index < 0 || (uint64_t)index >= size || !read_word(walk, array + 8 + 8 * (uint64_t)index, &entry))
         return 0;
     return entry;
 }
 
-/* The instruction offset in bytes, for 3.8-3.10: f_lasti, checked against the length of co_code. */
-ALWAYS_INLINE bool find_offset_in_object(enum load_kind how, struct walk *walk, const uint8_t *code_view,
-                                         const struct frame_fields *fields, int32_t *offset)
+/* 3.8-3.10: f_lasti, checked against the length of co_code. */
+ALWAYS_INLINE bool find_offset_in_object(enum load_kind how, struct plan plan, struct walk *walk,
+                                         const uint8_t *code_view, const struct frame_fields *fields, int32_t *offset)
 {
-    const struct layout *layout = &walk->target->layout;
     int fault = 0;
-    pyunw_addr bytecode = load_u64(how, code_view + layout->at.code.bytecode_object, &fault);
     uint8_t scratch[sizeof(uint64_t)];
+    pyunw_addr bytecode = load_u64(how, code_view + plan.at->code.bytecode_object, &fault);
     if (fault || !plausible_address(bytecode))
         return false;
-    pyunw_addr size_at = bytecode + layout->at.object.var_size;
-    const uint8_t *view = view_structure(how, &walk->memory, size_at, sizeof(uint64_t), scratch);
+    pyunw_addr size_at = bytecode + plan.at->object.var_size;
+    const uint8_t *view = view_structure(how, &walk->memory, size_at, sizeof scratch, scratch);
     if (view == NULL)
         return false;
     uint64_t size = load_u64(how, view, &fault);
     int64_t lasti = (int32_t)fields->instruction;
     if (lasti >= 0)
-        lasti *= layout->is.instruction_scale;
+        lasti *= plan.is->instruction_scale;
     *offset = (int32_t)lasti;
     return !fault && lasti >= -1 && lasti < (int64_t)(size < INT32_MAX ? size : INT32_MAX);
+}
+
+ALWAYS_INLINE const uint8_t *view_code(enum load_kind how, struct plan plan, struct walk *walk, pyunw_addr code)
+{
+    if (how != LOAD_COPY)
+        return (const uint8_t *)(uintptr_t)code;
+    if (walk->code_in_scratch != code) {
+        walk->code_in_scratch = 0;
+        if (pyunw_read(&walk->memory, code, walk->code_scratch, plan.at->code.size) < 0)
+            return NULL;
+        walk->code_in_scratch = code;
+    }
+    return walk->code_scratch;
+}
+
+/* What a frame's code object says of it. */
+struct code_words {
+    int32_t offset;
+    uint8_t kind;
+};
+
+/* CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR; CO_OPTIMIZED and CO_NEWLOCALS mark functions (cpython/code.h). */
+ALWAYS_INLINE uint8_t kind_of(uint32_t flags)
+{
+    if (__builtin_expect((flags & 0x2a0u) == 0, 1))
+        return (flags & 3u) == 3u ? PYUNW_FRAME_FUNCTION : PYUNW_FRAME_MODULE;
+    if ((flags & 0x20u) != 0)
+        return PYUNW_FRAME_GENERATOR;
+    return (flags & 0x80u) != 0 ? PYUNW_FRAME_COROUTINE : PYUNW_FRAME_ASYNC_GENERATOR;
 }
 
 /*
  * Check the code object and find the instruction offset: 1 good, 0 to be hidden, -1 not to be believed.
  * Hidden is what has not begun (before its first RESUME), as the interpreter's own _PyFrame_IsIncomplete says.
  */
-ALWAYS_INLINE int read_code(enum load_kind how, struct walk *walk, const struct frame_fields *fields,
-                            pyunw_raw_frame *raw)
+ALWAYS_INLINE int read_code(enum load_kind how, struct plan plan, struct walk *walk, const struct frame_fields *fields,
+                            struct code_words *words)
 {
-    const struct layout *layout = &walk->target->layout;
-    const struct layout_code *at = &layout->at.code;
+    const struct layout_code *at = &plan.at->code;
     pyunw_addr code = fields->executable;
     int fault = 0;
     if (!plausible_address(code))
         return -1;
-    const uint8_t *view = view_structure(how, &walk->memory, code, at->size, walk->code_scratch);
+    const uint8_t *view = view_code(how, plan, walk, code);
     if (view == NULL)
         return -1;
-    pyunw_addr type = load_u64(how, view + layout->at.object.type, &fault);
-    uint32_t flags = load_u32(how, view + at->flags, &fault);
-    if (fault || (type != walk->code_type && !type_is_code(walk, type)))
+    pyunw_addr type = load_u64(how, view + plan.at->object.type, &fault);
+    words->kind = kind_of(load_u32(how, view + at->flags, &fault));
+    if (fault || __builtin_expect(type != walk->code_type && !pyunw_type_is_code(walk, type), 0))
         return -1;
-    raw->code = code;
-    raw->reserved = 0;
-    if (layout->is.instruction_scale != 0) {
-        if (!find_offset_in_object(how, walk, view, fields, &raw->offset))
-            return -1;
-    } else {
-        uint64_t units = load_u64(how, view + at->units, &fault);
-        int32_t first_traceable = (int32_t)load_u32(how, view + at->first_traceable, &fault);
-        pyunw_addr bytecode = code + at->bytecode;
-        if (__builtin_expect(fields->tlbc_index != 0, 0))
-            bytecode = find_local_bytecode(walk, code, fields->tlbc_index);
-        int64_t offset = (int64_t)(fields->instruction - bytecode);
-        if (fault || units > INT32_MAX / 2 || offset < -2 || offset >= (int64_t)(2 * units) || (offset & 1) != 0)
-            return -1;
-        raw->offset = (int32_t)offset;
-        if (fields->owner != layout->is.generator_owner && offset < 2 * (int64_t)first_traceable)
-            return 0;
-    }
-    /* CO_OPTIMIZED and CO_NEWLOCALS mark functions; CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR (cpython/code.h). */
-    if ((flags & 0x2a0u) != 0)
-        raw->kind = (flags & 0x20u) != 0   ? PYUNW_FRAME_GENERATOR
-                    : (flags & 0x80u) != 0 ? PYUNW_FRAME_COROUTINE
-                                           : PYUNW_FRAME_ASYNC_GENERATOR;
-    else
-        raw->kind = (flags & 3u) == 3u ? PYUNW_FRAME_FUNCTION : PYUNW_FRAME_MODULE;
-    return 1;
+    if (plan.is->instruction_scale != 0)
+        return find_offset_in_object(how, plan, walk, view, fields, &words->offset) ? 1 : -1;
+    uint64_t units = load_u64(how, view + at->units, &fault);
+    int32_t first_traceable = (int32_t)load_u32(how, view + at->first_traceable, &fault);
+    pyunw_addr bytecode = code + at->bytecode;
+    if (__builtin_expect(fields->tlbc_index != 0, 0))
+        bytecode = find_local_bytecode(walk, code, fields->tlbc_index);
+    uint64_t offset = fields->instruction - bytecode;
+    /* From -2, the unit before the first, to the last unit; one comparison serves for both ends. */
+    if (fault || offset + 2 >= 2 * units + 2 || offset + 2 > INT32_MAX || (offset & 1) != 0)
+        return -1;
+    words->offset = (int32_t)offset;
+    return fields->owner == plan.is->generator_owner || words->offset >= 2 * first_traceable;
 }
 
 /* Module level and class bodies have the same flags; "<module>" is the name that only the compiler gives. */
@@ -186,356 +145,209 @@ static uint8_t module_or_class(const struct walk *walk, pyunw_addr code)
     pyunw_addr name = 0;
     uint64_t length = 0;
     char text[sizeof module - 1];
-    if (pyunw_read_u64(&walk->memory, code + layout->at.code.name, &name) < 0 || !plausible_address(name) ||
-        pyunw_read_u64(&walk->memory, name + at->length, &length) < 0 || length != sizeof text ||
-        pyunw_read(&walk->memory, name + at->ascii_data, text, sizeof text) < 0 ||
+    if (!read_word(walk, code + layout->at.code.name, &name) || !read_word(walk, name + at->length, &length) ||
+        length != sizeof text || pyunw_read(&walk->memory, name + at->ascii_data, text, sizeof text) < 0 ||
         memcmp(text, module, sizeof text) != 0)
         return PYUNW_FRAME_CLASS;
     return PYUNW_FRAME_MODULE;
 }
 
-/* ---- Where a stack may end ---- */
+/* ---- One step ---- */
 
-static bool read_word(const struct walk *walk, pyunw_addr address, uint64_t *value)
+static void end_walk(struct walk *walk, enum pyunw_end end, pyunw_addr address)
 {
-    return plausible_address(address) && pyunw_read_u64(&walk->memory, address, value) == 0;
-}
-
-/* 3.11: the first frame of a thread stands in its first chunk, one word after the beginning (push_chunk, pystate.c). */
-static bool is_first_of_data_stack(const struct walk *walk, pyunw_addr frame)
-{
-    enum { MANY_CHUNKS = 1 << 16 };
-    const struct layout_offsets *at = &walk->target->layout.at;
-    pyunw_addr chunk = 0;
-    pyunw_addr previous = 0;
-    if (!read_word(walk, walk->tstate + at->thread.datastack_chunk, &chunk))
-        return false;
-    for (int n = 0; n < MANY_CHUNKS && read_word(walk, chunk + at->chunk.previous, &previous); n++) {
-        if (previous == 0)
-            return frame == chunk + at->chunk.data + 8;
-        chunk = previous;
-    }
-    return false;
-}
-
-static bool generator_runs(const struct walk *walk, pyunw_addr frame)
-{
-    const struct layout *layout = &walk->target->layout;
-    const struct layout_generator *at = &layout->at.generator;
-    int8_t state = 0;
-    return pyunw_read(&walk->memory, frame - at->frame + at->frame_state, &state, sizeof state) == 0 &&
-           state == layout->is.generator_executing;
-}
-
-static bool bottom_is_root(const struct walk *walk)
-{
-    const struct layout *layout = &walk->target->layout;
-    if (layout->is.has_shims)
-        return walk->bottom_is_shim && (walk->own || walk->base_frame == 0 || walk->bottom == walk->base_frame);
-    if (layout->is.instruction_scale != 0)
-        return walk->bottom_runs || walk->own;
-    if (walk->bottom_owner == layout->is.generator_owner)
-        return generator_runs(walk, walk->bottom);
-    return is_first_of_data_stack(walk, walk->bottom);
+    walk->chain.next = 0;
+    walk->ended = true;
+    walk->end = (uint8_t)end;
+    walk->end_address = address;
 }
 
 static void end_at_bottom(struct walk *walk)
 {
-    if (walk->steps == 0)
-        end_walk(walk, walk->torn_start ? PYUNW_TORN : PYUNW_NO_FRAME, 0);
-    else if (!bottom_is_root(walk))
-        end_walk(walk, PYUNW_CORRUPT, walk->bottom);
+    if (walk->chain.last != 0 && !pyunw_stack_may_end(walk))
+        end_walk(walk, PYUNW_CORRUPT, walk->chain.last);
     else if (walk->torn_start)
         end_walk(walk, PYUNW_TORN, 0);
-    else if (walk->depth == 0)
-        end_walk(walk, PYUNW_NO_FRAME, 0);
     else
-        end_walk(walk, PYUNW_COMPLETE, 0);
+        end_walk(walk, walk->chain.depth == 0 ? PYUNW_NO_FRAME : PYUNW_COMPLETE, 0);
 }
 
-/* ---- One step ---- */
-
-/* Brent: a chain that comes back to the mark is a cycle; the mark moves on at each power of two. */
-ALWAYS_INLINE bool closes_cycle(struct walk *walk, pyunw_addr frame)
+/* Was this frame entered from C? Its caller is an entry frame then (3.12+), or it says so itself. */
+ALWAYS_INLINE bool entered_from_c(enum load_kind how, struct plan plan, struct walk *walk,
+                                  const struct frame_fields *fields)
 {
-    if (__builtin_expect(frame == walk->mark, 0)) {
-        walk->cycle = walk->depth - walk->mark_depth;
-        return true;
+    struct frame_fields caller;
+    if (!plan.is->has_shims)
+        return fields->is_entry;
+    if (!plausible_address(fields->previous))
+        return false;
+    if (how == LOAD_COPY) {
+        bool read = read_frame_as(how, &plan.at->frame, plan.is, walk, fields->previous, &caller);
+        return read && owner_is_hidden(plan.is, caller.owner);
     }
-    if ((walk->steps & (walk->steps - 1)) == 0) {
-        walk->mark = frame;
-        walk->mark_depth = walk->depth;
+    int fault = 0;
+    uint8_t owner = load_u8(how, (const uint8_t *)(uintptr_t)fields->previous + plan.at->frame.owner, &fault);
+    return !owner_is_python(owner) && owner_is_hidden(plan.is, owner) && !fault;
+}
+
+enum step { STEP_GIVEN, STEP_BOTTOM, STEP_BAD };
+
+/* Brent: a chain that comes back to the mark is a cycle; the mark moves on after twice as many steps each time. */
+ALWAYS_INLINE bool closes_cycle(struct chain *chain, pyunw_addr frame, uint32_t depth)
+{
+    if (__builtin_expect(frame == chain->mark, 0))
+        return true;
+    if (__builtin_expect(chain->until_mark-- == 0, 0)) {
+        chain->mark = frame;
+        chain->mark_depth = depth;
+        chain->mark_span = 2 * chain->mark_span + 1;
+        chain->until_mark = chain->mark_span;
     }
     return false;
 }
 
-/* Was this frame entered from C? Its caller is an entry frame then (3.12+), or it says so itself. */
-ALWAYS_INLINE bool entered_from_c(enum load_kind how, struct walk *walk, const struct frame_fields *fields)
+/* Find the next frame that is not hidden. depth: frames given before it. */
+ALWAYS_INLINE enum step step(enum load_kind how, struct plan plan, struct walk *walk, struct chain *chain,
+                             uint32_t depth, pyunw_raw_frame *raw)
 {
-    const struct layout *layout = &walk->target->layout;
-    struct frame_fields caller;
-    if (!layout->is.has_shims)
-        return fields->is_entry;
-    if (!plausible_address(fields->previous))
-        return false;
-    if (how == LOAD_COPY)
-        return read_frame(how, walk, fields->previous, &caller) && owner_is_hidden(layout, caller.owner);
-    int fault = 0;
-    const uint8_t *view = (const uint8_t *)(uintptr_t)fields->previous;
-    return owner_is_hidden(layout, load_u8(how, view + layout->at.frame.owner, &fault)) && !fault;
-}
-
-/* Give the next frame that is not hidden: 1, or 0 where the walk ended. */
-ALWAYS_INLINE int step(enum load_kind how, struct walk *walk, pyunw_raw_frame *raw)
-{
-    const struct layout *layout = &walk->target->layout;
     struct frame_fields fields;
-    while (walk->next != 0) {
-        pyunw_addr frame = walk->next;
-        if (walk->steps >= MAX_FRAMES || closes_cycle(walk, frame) || !read_frame(how, walk, frame, &fields)) {
-            end_walk(walk, PYUNW_CORRUPT, frame);
-            return 0;
-        }
-        walk->steps++;
-        walk->bottom = frame;
-        walk->bottom_owner = fields.owner;
-        walk->bottom_runs = fields.runs;
-        walk->bottom_is_shim = owner_is_hidden(layout, fields.owner);
-        walk->next = fields.previous;
-        if (walk->bottom_is_shim)
+    struct code_words words;
+    while (chain->next != 0) {
+        pyunw_addr frame = chain->next;
+        if (closes_cycle(chain, frame, depth) || chain->mark_span > MAX_FRAMES ||
+            !read_frame_as(how, &plan.at->frame, plan.is, walk, frame, &fields))
+            return STEP_BAD;
+        chain->last = frame;
+        if (__builtin_expect(!owner_is_python(fields.owner), 0)) {
+            if (!owner_is_hidden(plan.is, fields.owner))
+                return STEP_BAD;
+            chain->next = fields.previous;
             continue;
+        }
         /* Of a thread that runs on, a frame object that is not being executed is one that was let go. */
-        bool let_go = !fields.runs && !walk->own;
-        int good = owner_is_python(fields.owner) && !let_go ? read_code(how, walk, &fields, raw) : -1;
-        if (good < 0) {
-            end_walk(walk, PYUNW_CORRUPT, frame);
-            return 0;
-        }
-        if (good == 0)
+        if (plan.is->instruction_scale != 0 && !fields.runs && !walk->own)
+            return STEP_BAD;
+        int good = read_code(how, plan, walk, &fields, &words);
+        if (__builtin_expect(good < 0, 0))
+            return STEP_BAD;
+        chain->next = fields.previous;
+        if (__builtin_expect(good == 0, 0))
             continue;
+        if (__builtin_expect(words.kind == PYUNW_FRAME_MODULE, 0))
+            words.kind = module_or_class(walk, fields.executable);
+        raw->code = fields.executable;
         raw->frame = frame;
-        raw->flags = entered_from_c(how, walk, &fields) ? PYUNW_FRAME_ENTRY : 0;
-        if (__builtin_expect(raw->kind == PYUNW_FRAME_MODULE, 0))
-            raw->kind = module_or_class(walk, raw->code);
-        walk->depth++;
-        return 1;
+        raw->offset = words.offset;
+        raw->kind = words.kind;
+        raw->flags = entered_from_c(how, plan, walk, &fields) ? PYUNW_FRAME_ENTRY : 0;
+        raw->reserved = 0;
+        return STEP_GIVEN;
     }
-    if (walk->end == UINT8_MAX)
-        end_at_bottom(walk);
-    return 0;
+    return STEP_BOTTOM;
 }
 
-ALWAYS_INLINE int take(enum load_kind how, struct walk *walk, pyunw_raw_frame *frames, size_t stride, int max)
+ALWAYS_INLINE int take(enum load_kind how, struct plan plan, struct walk *walk, pyunw_raw_frame *frames, size_t stride,
+                       int max)
 {
+    /* A copy that nothing else points to stays in registers. */
+    struct chain chain = walk->chain;
     uint8_t *at = (uint8_t *)frames;
+    enum step result = STEP_GIVEN;
     int count = 0;
     for (; count < max; count++, at += stride) {
-        pyunw_raw_frame raw;
-        if (step(how, walk, &raw) == 0)
+        result = step(how, plan, walk, &chain, chain.depth + (uint32_t)count, (pyunw_raw_frame *)(void *)at);
+        if (result != STEP_GIVEN)
             break;
-        memcpy(at, &raw, sizeof raw);
+    }
+    chain.depth += (uint32_t)count;
+    walk->chain = chain;
+    if (result == STEP_BAD) {
+        if (chain.next == chain.mark)
+            walk->cycle = chain.depth - chain.mark_depth;
+        end_walk(walk, PYUNW_CORRUPT, chain.next);
+    } else if (result == STEP_BOTTOM && !walk->ended) {
+        end_at_bottom(walk);
     }
     return count;
 }
 
-static int take_direct(struct walk *walk, pyunw_raw_frame *frames, size_t stride, int max)
+/* ---- The walking code, once for each way of loading and each row of the tables ---- */
+
+typedef int take_function(struct walk *walk, pyunw_raw_frame *frames, size_t stride, int max);
+
+#define DEFINE_TAKE(how, row_number)                                                                                   \
+    static int take_##how##_##row_number(struct walk *walk, pyunw_raw_frame *frames, size_t stride, int max)           \
+    {                                                                                                                  \
+        const struct layout_offsets *at = &layout_tables[row_number];                                                  \
+        struct plan plan = {at, &layout_semantics[layout_tables[row_number].minor - LAYOUT_MINOR_FIRST]};              \
+        return take(how, plan, walk, frames, stride, max);                                                             \
+    }
+
+#define FOR_EACH_ROW(apply, how)                                                                                       \
+    apply(how, 0) apply(how, 1) apply(how, 2) apply(how, 3) apply(how, 4) apply(how, 5) apply(how, 6) apply(how, 7)    \
+        apply(how, 8) apply(how, 9) apply(how, 10)
+
+enum { ROWS = sizeof layout_tables / sizeof layout_tables[0] };
+_Static_assert(ROWS == 11, "FOR_EACH_ROW names every row of the tables");
+
+FOR_EACH_ROW(DEFINE_TAKE, LOAD_DIRECT)
+FOR_EACH_ROW(DEFINE_TAKE, LOAD_TRAPPED)
+
+/* Where frames and code objects do not lie exactly as a row says, and where each read is dear anyway. */
+static int take_by_layout(struct walk *walk, pyunw_raw_frame *frames, size_t stride, int max)
 {
-    return take(LOAD_DIRECT, walk, frames, stride, max);
+    const struct layout *layout = &walk->target->layout;
+    struct plan plan = {&layout->at, &layout->is};
+    switch (load_kind_of(&walk->memory)) {
+    case LOAD_DIRECT:
+        return take(LOAD_DIRECT, plan, walk, frames, stride, max);
+    case LOAD_TRAPPED:
+        return take(LOAD_TRAPPED, plan, walk, frames, stride, max);
+    case LOAD_COPY:
+        return take(LOAD_COPY, plan, walk, frames, stride, max);
+    }
+    return 0;
 }
 
-static int take_trapped(struct walk *walk, pyunw_raw_frame *frames, size_t stride, int max)
-{
-    return take(LOAD_TRAPPED, walk, frames, stride, max);
-}
+#define CASE_TAKE(how, row_number)                                                                                     \
+    case row_number:                                                                                                   \
+        return take_##how##_##row_number;
 
-static int take_copied(struct walk *walk, pyunw_raw_frame *frames, size_t stride, int max)
+static take_function *choose_take(const struct walk *walk)
 {
-    return take(LOAD_COPY, walk, frames, stride, max);
+    uint8_t row = walk->target->layout.row;
+    switch (load_kind_of(&walk->memory)) {
+    case LOAD_DIRECT:
+        switch (row) {
+            FOR_EACH_ROW(CASE_TAKE, LOAD_DIRECT)
+        }
+        break;
+    case LOAD_TRAPPED:
+        switch (row) {
+            FOR_EACH_ROW(CASE_TAKE, LOAD_TRAPPED)
+        }
+        break;
+    case LOAD_COPY:
+        break;
+    }
+    return take_by_layout;
 }
 
 int pyunw_walk_take(struct walk *walk, pyunw_raw_frame *frames, size_t stride, int max)
 {
-    switch (load_kind_of(&walk->memory)) {
-    case LOAD_DIRECT:
-        return take_direct(walk, frames, stride, max);
-    case LOAD_TRAPPED:
-        return take_trapped(walk, frames, stride, max);
-    case LOAD_COPY:
-        return take_copied(walk, frames, stride, max);
-    }
-    return 0;
+    return choose_take(walk)(walk, frames, stride, max);
 }
 
 void pyunw_walk_status(const struct walk *walk, pyunw_status *status)
 {
     *status = (pyunw_status){
-        .end = walk->end == UINT8_MAX ? PYUNW_TRUNCATED : walk->end,
-        .depth = (int32_t)walk->depth,
+        .end = walk->ended ? walk->end : PYUNW_TRUNCATED,
+        .depth = (int32_t)walk->chain.depth,
         .address = walk->end_address,
     };
 }
 
-/* ---- The first frame ---- */
-
-/* Does a frame stand here, as far as its own words say? No pointer of it is followed: they may be of another time. */
-static bool looks_like_frame(const struct walk *walk, pyunw_addr frame, const struct frame_fields *fields)
-{
-    enum { LONG_CODE = 1 << 24 };
-    uint64_t offset = fields->instruction - (fields->executable + walk->target->layout.at.code.bytecode) + 2;
-    return frame != 0 && owner_is_python(fields->owner) && plausible_address(fields->executable) && offset < LONG_CODE;
-}
-
-/* The data stack of a thread: the chunk in use, and where the next frame would go. */
-struct data_stack {
-    pyunw_addr chunk;
-    pyunw_addr top;
-};
-
-static bool is_on_data_stack(const struct walk *walk, const struct data_stack *stack, pyunw_addr frame)
-{
-    enum { MANY_CHUNKS = 1 << 16 };
-    const struct layout_chunk *at = &walk->target->layout.at.chunk;
-    pyunw_addr chunk = stack->chunk;
-    if (frame >= chunk + at->data && frame < stack->top)
-        return true;
-    for (int n = 0; n < MANY_CHUNKS && read_word(walk, chunk + at->previous, &chunk) && chunk != 0; n++) {
-        uint64_t size = 0;
-        if (!read_word(walk, chunk + at->size, &size))
-            return false;
-        if (frame >= chunk + at->data && frame - chunk < size)
-            return true;
-    }
-    return false;
-}
-
-/* Bytes that a frame of this code takes on the data stack, or 0. */
-static uint64_t frame_extent(struct walk *walk, pyunw_addr code)
-{
-    const struct layout *layout = &walk->target->layout;
-    const struct layout_code *at = &layout->at.code;
-    uint8_t *view = walk->code_scratch;
-    uint64_t type = 0;
-    if (!plausible_address(code) || pyunw_read(&walk->memory, code, view, at->size) < 0)
-        return 0;
-    memcpy(&type, view + layout->at.object.type, sizeof type);
-    if (type != walk->code_type && !type_is_code(walk, type))
-        return 0;
-    uint32_t words = 0;
-    if (layout->is.frame_specials == 0) {
-        memcpy(&words, view + at->framesize, sizeof words);
-    } else {
-        uint32_t locals = 0;
-        memcpy(&locals, view + at->nlocalsplus, sizeof locals);
-        memcpy(&words, view + at->stacksize, sizeof words);
-        words += locals + layout->is.frame_specials;
-    }
-    return words < (1u << 24) ? 8 * (uint64_t)words : 0;
-}
-
-/*
- * Do the frames between here and the top of the data stack fill it exactly, and are there more than the one that is
- * being pushed or popped? Then this was not the innermost frame.
- */
-static bool hides_live_frames(struct walk *walk, const struct data_stack *stack, pyunw_addr end)
-{
-    enum { ENOUGH = 64 };
-    int count = 0;
-    while (end < stack->top && count < ENOUGH) {
-        struct frame_fields fields;
-        walk->in_scratch = 0;
-        if (!read_frame(LOAD_COPY, walk, end, &fields) || !looks_like_frame(walk, end, &fields))
-            return false;
-        uint64_t extent = frame_extent(walk, fields.executable);
-        if (extent == 0)
-            return false;
-        end += extent;
-        count++;
-    }
-    return (end == stack->top && count > 1) || count == ENOUGH;
-}
-
-/*
- * 3.11, 3.12: may the chain begin at this frame? Reads with a memory that may refuse, up to the first frame on the
- * data stack: that must be the last one there, but for one that comes or goes.
- */
-static bool start_is_good(struct walk *walk, const struct data_stack *stack, pyunw_addr frame)
-{
-    enum { ENOUGH = 32 };
-    const struct layout *layout = &walk->target->layout;
-    pyunw_addr previous = 0;
-    for (int n = 0; n < ENOUGH; n++) {
-        struct frame_fields fields;
-        walk->in_scratch = 0;
-        if (frame == 0)
-            return true;
-        if (frame == previous || !read_frame(LOAD_COPY, walk, frame, &fields))
-            return false;
-        previous = frame;
-        if (!owner_is_hidden(layout, fields.owner)) {
-            if (!looks_like_frame(walk, frame, &fields))
-                return false;
-            uint64_t extent = frame_extent(walk, fields.executable);
-            if (extent == 0)
-                return false;
-            if (fields.owner != layout->is.generator_owner) {
-                if (!is_on_data_stack(walk, stack, frame))
-                    return false;
-                pyunw_addr end = frame + extent;
-                if (frame < stack->chunk || frame >= stack->top)
-                    end = stack->chunk + layout->at.chunk.data;
-                return end <= stack->top && !hides_live_frames(walk, stack, end);
-            }
-        }
-        frame = fields.previous;
-    }
-    return true;
-}
-
-/* The common case of start_is_good() at the price of a few plain loads: the frame is the last of the data stack. */
-static bool start_is_plainly_good(struct walk *walk, const struct data_stack *stack, pyunw_addr frame)
-{
-    struct frame_fields fields;
-    const struct layout *layout = &walk->target->layout;
-    if (frame < stack->chunk + layout->at.chunk.data || frame >= stack->top || !plausible_address(frame) ||
-        !read_frame(LOAD_DIRECT, walk, frame, &fields) || fields.owner != 0 || !looks_like_frame(walk, frame, &fields))
-        return false;
-    const struct layout_code *at = &layout->at.code;
-    const uint8_t *code = (const uint8_t *)(uintptr_t)fields.executable;
-    int fault = 0;
-    uint64_t words = load_u32(LOAD_DIRECT, code + (at->framesize != 0 ? at->framesize : at->stacksize), &fault);
-    if (at->framesize == 0)
-        words += load_u32(LOAD_DIRECT, code + at->nlocalsplus, &fault) + layout->is.frame_specials;
-    return frame + 8 * words == stack->top &&
-           load_u64(LOAD_DIRECT, code + layout->at.object.type, &fault) == walk->code_type;
-}
-
-static int begin_at_cframe(struct walk *walk, pyunw_addr cframe)
-{
-    const struct layout_offsets *at = &walk->target->layout.at;
-    struct data_stack stack = {0};
-    pyunw_addr frame = 0;
-    pyunw_addr outer = 0;
-    if (!read_word(walk, cframe + at->cframe.current_frame, &frame) ||
-        !read_word(walk, cframe + at->cframe.previous, &outer) ||
-        !read_word(walk, walk->tstate + at->thread.datastack_chunk, &stack.chunk) ||
-        !read_word(walk, walk->tstate + at->thread.datastack_top, &stack.top))
-        return PYUNW_ERR_FAULT;
-    walk->next = frame;
-    if (frame == 0 || (walk->memory.kind == MEMORY_DIRECT && start_is_plainly_good(walk, &stack, frame)))
-        return PYUNW_OK;
-    struct memory usual = walk->memory;
-    if (usual.kind == MEMORY_DIRECT)
-        walk->memory = pyunw_safe_memory(walk->target);
-    if (!start_is_good(walk, &stack, frame)) {
-        walk->torn_start = true;
-        /* The word beside it is not filled either, but mostly still names the loop that called this one. */
-        bool good = read_word(walk, outer + at->cframe.current_frame, &frame) && start_is_good(walk, &stack, frame);
-        walk->next = good ? frame : 0;
-    }
-    walk->memory = usual;
-    walk->in_scratch = 0;
-    return PYUNW_OK;
-}
+/* ---- Beginning ---- */
 
 int pyunw_walk_begin(struct walk *walk, const struct target *target, const struct memory *memory, pyunw_addr tstate,
                      bool own)
@@ -546,30 +358,24 @@ int pyunw_walk_begin(struct walk *walk, const struct target *target, const struc
     walk->memory = *memory;
     walk->tstate = tstate;
     walk->code_type = target->code_type;
-    walk->next = 0;
     walk->base_frame = 0;
     walk->own = own;
     walk->torn_start = false;
-    walk->bottom_is_shim = false;
-    walk->bottom_runs = false;
-    walk->bottom = 0;
-    walk->bottom_owner = 0;
-    walk->end = UINT8_MAX;
-    walk->depth = 0;
-    walk->steps = 0;
-    walk->mark = 0;
-    walk->mark_depth = 0;
+    walk->ended = false;
+    walk->end = PYUNW_COMPLETE;
     walk->cycle = 0;
     walk->end_address = 0;
-    walk->in_scratch = 0;
+    walk->chain = (struct chain){0};
+    walk->frame_in_scratch = 0;
+    walk->code_in_scratch = 0;
     pyunw_addr frame = 0;
     if (!read_word(walk, tstate + at->frame, &frame))
         return PYUNW_ERR_FAULT;
     if (target->layout.is.has_cframe)
-        return plausible_address(frame) ? begin_at_cframe(walk, frame) : PYUNW_ERR_CORRUPT;
+        return plausible_address(frame) ? pyunw_walk_begin_at_cframe(walk, frame) : PYUNW_ERR_CORRUPT;
     if (at->base_frame != 0 && !read_word(walk, tstate + at->base_frame, &walk->base_frame))
         return PYUNW_ERR_FAULT;
-    walk->next = frame;
+    walk->chain.next = frame;
     return PYUNW_OK;
 }
 

@@ -10,29 +10,33 @@
 /* A bound on foreign chains: far above what a thread's memory holds. */
 enum { MAX_FRAMES = 1 << 24 };
 
+/* Where a walk has come to: what changes with each frame. */
+struct chain {
+    pyunw_addr next;     /* frame to be looked at; 0: none */
+    pyunw_addr last;     /* frame looked at last, hidden or not; 0: none yet */
+    pyunw_addr mark;     /* Brent's cycle detection: a frame that was looked at some steps ago */
+    uint32_t until_mark; /* steps until the mark moves on */
+    uint32_t mark_span;  /* steps from one mark to the next: doubles each time */
+    uint32_t depth;      /* frames given */
+    uint32_t mark_depth; /* frames given before the mark */
+};
+
 struct walk {
     uint64_t magic;
     const struct target *target;
     struct memory memory;
     pyunw_addr tstate;
     pyunw_addr code_type;  /* PyCode_Type; 0: not known yet */
-    pyunw_addr next;       /* frame to be looked at; 0: none */
     pyunw_addr base_frame; /* 3.15: where a stack ends */
     bool own;              /* the calling thread's */
     bool torn_start;       /* 3.11, 3.12: the innermost frame was not to be had: the walk began at an outer one */
-    bool bottom_is_shim;   /* the frame looked at last is an entry frame */
-    bool bottom_runs;      /* ... is a generator's, or a frame object, that is not suspended */
-    pyunw_addr bottom;     /* ... itself */
-    uint8_t bottom_owner;
-    uint8_t end; /* enum pyunw_end, once next is 0 */
-    uint32_t depth;
-    uint32_t steps;   /* frames looked at, hidden ones too */
-    pyunw_addr mark;  /* Brent's cycle detection: the frame at the last power of two */
-    uint32_t mark_at; /* steps at the mark */
-    uint32_t cycle;   /* length of a cycle in given frames, 0: none */
-    uint32_t mark_depth;
+    bool ended;            /* end tells how */
+    uint8_t end;           /* enum pyunw_end */
+    uint32_t cycle;        /* length of a cycle in given frames, 0: none */
     pyunw_addr end_address;
-    pyunw_addr in_scratch; /* frame whose bytes frame_scratch holds */
+    struct chain chain;
+    pyunw_addr frame_in_scratch; /* frame whose bytes frame_scratch holds, 0: none */
+    pyunw_addr code_in_scratch;  /* code object whose bytes code_scratch holds, 0: none */
     uint8_t frame_scratch[LAYOUT_FRAME_SIZE_MAX];
     uint8_t code_scratch[LAYOUT_CODE_SIZE_MAX];
 };
@@ -44,7 +48,10 @@ struct walk {
 int pyunw_walk_begin(struct walk *walk, const struct target *target, const struct memory *memory, pyunw_addr tstate,
                      bool own);
 
-/* Take up to max frames; entries lie stride bytes apart. The count; fewer than max means that the walk ended. */
+/*
+ * Take up to max frames; entries lie stride bytes apart, a multiple of 8. The count; fewer than max means that the
+ * walk ended.
+ */
 int pyunw_walk_take(struct walk *walk, pyunw_raw_frame *frames, size_t stride, int max);
 
 void pyunw_walk_status(const struct walk *walk, pyunw_status *status);
@@ -54,5 +61,85 @@ void pyunw_walk_status(const struct walk *walk, pyunw_status *status);
  * 0, or errors of pyunw_walk().
  */
 int pyunw_walk_choose(const struct target *target, pyunw_addr *tstate, struct memory *memory, bool *own);
+
+/* ---- For walk_start.c ---- */
+
+struct frame_fields {
+    pyunw_addr executable;
+    pyunw_addr previous;
+    uint64_t instruction;
+    int32_t tlbc_index;
+    uint8_t owner;
+    bool is_entry;
+    bool runs; /* 3.8-3.10: is being executed */
+};
+
+ALWAYS_INLINE bool owner_is_hidden(const struct layout_semantics *is, uint8_t owner)
+{
+    return owner < 32 && (is->hidden_owners >> owner & 1u) != 0;
+}
+
+/* 0 thread, 1 generator; 2, a frame object, never stands in a running chain. */
+ALWAYS_INLINE bool owner_is_python(uint8_t owner)
+{
+    return owner <= 1;
+}
+
+/* Read the words of a frame; false where they cannot be read. */
+ALWAYS_INLINE bool read_frame_as(enum load_kind how, const struct layout_frame *at, const struct layout_semantics *is,
+                                 struct walk *walk, pyunw_addr frame, struct frame_fields *fields)
+{
+    const uint8_t *view = walk->frame_scratch;
+    int fault = 0;
+    if (!plausible_address(frame))
+        return false;
+    if (how != LOAD_COPY) {
+        view = (const uint8_t *)(uintptr_t)frame;
+    } else if (walk->frame_in_scratch != frame) {
+        walk->frame_in_scratch = 0;
+        if (pyunw_read(&walk->memory, frame, walk->frame_scratch, at->size) < 0)
+            return false;
+        walk->frame_in_scratch = frame;
+    }
+    fields->executable = load_u64(how, view + at->executable, &fault) & ~(uint64_t)is->stackref_tags;
+    fields->previous = load_u64(how, view + at->previous, &fault);
+    fields->owner = 0;
+    fields->is_entry = true;
+    fields->runs = true;
+    fields->tlbc_index = 0;
+    if (is->instruction_scale != 0) {
+        fields->instruction = load_u32(how, view + at->instruction, &fault);
+        fields->runs = (int8_t)load_u8(how, view + at->executing, &fault) == is->executing_value;
+        return fault == 0;
+    }
+    fields->instruction = load_u64(how, view + at->instruction, &fault);
+    fields->owner = load_u8(how, view + at->owner, &fault);
+    if (at->is_entry != 0)
+        fields->is_entry = load_u8(how, view + at->is_entry, &fault) != 0;
+    if (at->tlbc_index != 0)
+        fields->tlbc_index = (int32_t)load_u32(how, view + at->tlbc_index, &fault);
+    return fault == 0;
+}
+
+static inline bool read_frame(struct walk *walk, pyunw_addr frame, struct frame_fields *fields)
+{
+    const struct layout *layout = &walk->target->layout;
+    return read_frame_as(LOAD_COPY, &layout->at.frame, &layout->is, walk, frame, fields);
+}
+
+/* Where PyCode_Type is not known: is this a type of the name "code"? Then it is known. */
+bool pyunw_type_is_code(struct walk *walk, pyunw_addr type);
+
+/* Read a word that a plausible address points to. */
+static inline bool read_word(const struct walk *walk, pyunw_addr address, uint64_t *value)
+{
+    return plausible_address(address) && pyunw_read_u64(&walk->memory, address, value) == 0;
+}
+
+/* May a stack end at the frame that was looked at last? */
+bool pyunw_stack_may_end(struct walk *walk);
+
+/* 3.11, 3.12: begin at the frame that a _PyCFrame names, if it can be believed. 0 or PYUNW_ERR_FAULT. */
+int pyunw_walk_begin_at_cframe(struct walk *walk, pyunw_addr cframe);
 
 #endif

@@ -27,8 +27,9 @@ int pyunw_stack_next(struct stack_stream *stream, pyunw_raw_frame *raw, struct c
     stream->digest = add_to_digest(stream->digest, raw);
     if (pyunw_code_read(walk->target, &walk->memory, raw->code, fields) == 0)
         return 1;
+    walk->ended = true;
     walk->end = PYUNW_CORRUPT;
-    walk->next = 0;
+    walk->chain.next = 0;
     return 0;
 }
 

@@ -1,0 +1,218 @@
+/*
+ * Where the walk over a thread's frames begins, and where it may end.
+ *
+ * 3.11 and 3.12 keep the current frame in a _PyCFrame on the C stack, which is linked in before it is filled
+ * (_PyEval_EvalFrameDefault): a reader at that moment sees garbage there, or a frame of another time. What it says
+ * is therefore checked against the thread's data stack, whose top must be the innermost frame's end.
+ * Signal-safe: yes.
+ */
+#include "walk.h"
+
+/* ---- Where a stack may end ---- */
+
+/* 3.11: the first frame of a thread stands in its first chunk, one word after the beginning (push_chunk, pystate.c). */
+static bool is_first_of_data_stack(const struct walk *walk, pyunw_addr frame)
+{
+    enum { MANY_CHUNKS = 1 << 16 };
+    const struct layout_offsets *at = &walk->target->layout.at;
+    pyunw_addr chunk = 0;
+    pyunw_addr previous = 0;
+    if (!read_word(walk, walk->tstate + at->thread.datastack_chunk, &chunk))
+        return false;
+    for (int n = 0; n < MANY_CHUNKS && read_word(walk, chunk + at->chunk.previous, &previous); n++) {
+        if (previous == 0)
+            return frame == chunk + at->chunk.data + 8;
+        chunk = previous;
+    }
+    return false;
+}
+
+static bool generator_runs(const struct walk *walk, pyunw_addr frame)
+{
+    const struct layout *layout = &walk->target->layout;
+    const struct layout_generator *at = &layout->at.generator;
+    int8_t state = 0;
+    return pyunw_read(&walk->memory, frame - at->frame + at->frame_state, &state, sizeof state) == 0 &&
+           state == layout->is.generator_executing;
+}
+
+bool pyunw_stack_may_end(struct walk *walk)
+{
+    const struct layout *layout = &walk->target->layout;
+    pyunw_addr last = walk->chain.last;
+    struct frame_fields fields;
+    if (!read_frame(walk, last, &fields))
+        return false;
+    if (layout->is.has_shims)
+        return owner_is_hidden(&layout->is, fields.owner) &&
+               (walk->own || walk->base_frame == 0 || last == walk->base_frame);
+    if (layout->is.instruction_scale != 0)
+        return fields.runs || walk->own;
+    if (fields.owner == layout->is.generator_owner)
+        return generator_runs(walk, last);
+    return is_first_of_data_stack(walk, last);
+}
+
+/* ---- The first frame ---- */
+
+/* Does a frame stand here, as far as its own words say? No pointer of it is followed: they may be of another time. */
+static bool looks_like_frame(const struct walk *walk, pyunw_addr frame, const struct frame_fields *fields)
+{
+    enum { LONG_CODE = 1 << 24 };
+    uint64_t offset = fields->instruction - (fields->executable + walk->target->layout.at.code.bytecode) + 2;
+    return frame != 0 && owner_is_python(fields->owner) && plausible_address(fields->executable) && offset < LONG_CODE;
+}
+
+/* The data stack of a thread: the chunk in use, and where the next frame would go. */
+struct data_stack {
+    pyunw_addr chunk;
+    pyunw_addr top;
+};
+
+static bool is_on_data_stack(const struct walk *walk, const struct data_stack *stack, pyunw_addr frame)
+{
+    enum { MANY_CHUNKS = 1 << 16 };
+    const struct layout_chunk *at = &walk->target->layout.at.chunk;
+    pyunw_addr chunk = stack->chunk;
+    if (frame >= chunk + at->data && frame < stack->top)
+        return true;
+    for (int n = 0; n < MANY_CHUNKS && read_word(walk, chunk + at->previous, &chunk) && chunk != 0; n++) {
+        uint64_t size = 0;
+        if (!read_word(walk, chunk + at->size, &size))
+            return false;
+        if (frame >= chunk + at->data && frame - chunk < size)
+            return true;
+    }
+    return false;
+}
+
+/* Bytes that a frame of this code takes on the data stack, or 0. */
+static uint64_t frame_extent(struct walk *walk, pyunw_addr code)
+{
+    const struct layout *layout = &walk->target->layout;
+    const struct layout_code *at = &layout->at.code;
+    uint8_t *view = walk->code_scratch;
+    walk->code_in_scratch = 0;
+    uint64_t type = 0;
+    if (!plausible_address(code) || pyunw_read(&walk->memory, code, view, at->size) < 0)
+        return 0;
+    memcpy(&type, view + layout->at.object.type, sizeof type);
+    if (type != walk->code_type && !pyunw_type_is_code(walk, type))
+        return 0;
+    uint32_t words = 0;
+    if (layout->is.frame_specials == 0) {
+        memcpy(&words, view + at->framesize, sizeof words);
+    } else {
+        uint32_t locals = 0;
+        memcpy(&locals, view + at->nlocalsplus, sizeof locals);
+        memcpy(&words, view + at->stacksize, sizeof words);
+        words += locals + layout->is.frame_specials;
+    }
+    return words < (1u << 24) ? 8 * (uint64_t)words : 0;
+}
+
+/*
+ * Do the frames between here and the top of the data stack fill it exactly, and are there more than the one that is
+ * being pushed or popped? Then this was not the innermost frame.
+ */
+static bool hides_live_frames(struct walk *walk, const struct data_stack *stack, pyunw_addr end)
+{
+    enum { ENOUGH = 64 };
+    int count = 0;
+    while (end < stack->top && count < ENOUGH) {
+        struct frame_fields fields;
+        walk->frame_in_scratch = 0;
+        if (!read_frame(walk, end, &fields) || !looks_like_frame(walk, end, &fields))
+            return false;
+        uint64_t extent = frame_extent(walk, fields.executable);
+        if (extent == 0)
+            return false;
+        end += extent;
+        count++;
+    }
+    return (end == stack->top && count > 1) || count == ENOUGH;
+}
+
+/*
+ * 3.11, 3.12: may the chain begin at this frame? Reads with a memory that may refuse, up to the first frame on the
+ * data stack: that must be the last one there, but for one that comes or goes.
+ */
+static bool start_is_good(struct walk *walk, const struct data_stack *stack, pyunw_addr frame)
+{
+    enum { ENOUGH = 32 };
+    const struct layout *layout = &walk->target->layout;
+    pyunw_addr previous = 0;
+    for (int n = 0; n < ENOUGH; n++) {
+        struct frame_fields fields;
+        walk->frame_in_scratch = 0;
+        if (frame == 0)
+            return true;
+        if (frame == previous || !read_frame(walk, frame, &fields))
+            return false;
+        previous = frame;
+        if (!owner_is_hidden(&layout->is, fields.owner)) {
+            if (!looks_like_frame(walk, frame, &fields))
+                return false;
+            uint64_t extent = frame_extent(walk, fields.executable);
+            if (extent == 0)
+                return false;
+            if (fields.owner != layout->is.generator_owner) {
+                if (!is_on_data_stack(walk, stack, frame))
+                    return false;
+                pyunw_addr end = frame + extent;
+                if (frame < stack->chunk || frame >= stack->top)
+                    end = stack->chunk + layout->at.chunk.data;
+                return end <= stack->top && !hides_live_frames(walk, stack, end);
+            }
+        }
+        frame = fields.previous;
+    }
+    return true;
+}
+
+/* The common case of start_is_good() at the price of a few plain loads: the frame is the last of the data stack. */
+static bool start_is_plainly_good(struct walk *walk, const struct data_stack *stack, pyunw_addr frame)
+{
+    struct frame_fields fields;
+    const struct layout *layout = &walk->target->layout;
+    if (frame < stack->chunk + layout->at.chunk.data || frame >= stack->top || !plausible_address(frame) ||
+        !read_frame_as(LOAD_DIRECT, &layout->at.frame, &layout->is, walk, frame, &fields) || fields.owner != 0 || !looks_like_frame(walk, frame, &fields))
+        return false;
+    const struct layout_code *at = &layout->at.code;
+    const uint8_t *code = (const uint8_t *)(uintptr_t)fields.executable;
+    int fault = 0;
+    uint64_t words = load_u32(LOAD_DIRECT, code + (at->framesize != 0 ? at->framesize : at->stacksize), &fault);
+    if (at->framesize == 0)
+        words += load_u32(LOAD_DIRECT, code + at->nlocalsplus, &fault) + layout->is.frame_specials;
+    return frame + 8 * words == stack->top &&
+           load_u64(LOAD_DIRECT, code + layout->at.object.type, &fault) == walk->code_type;
+}
+
+int pyunw_walk_begin_at_cframe(struct walk *walk, pyunw_addr cframe)
+{
+    const struct layout_offsets *at = &walk->target->layout.at;
+    struct data_stack stack = {0};
+    pyunw_addr frame = 0;
+    pyunw_addr outer = 0;
+    if (!read_word(walk, cframe + at->cframe.current_frame, &frame) ||
+        !read_word(walk, cframe + at->cframe.previous, &outer) ||
+        !read_word(walk, walk->tstate + at->thread.datastack_chunk, &stack.chunk) ||
+        !read_word(walk, walk->tstate + at->thread.datastack_top, &stack.top))
+        return PYUNW_ERR_FAULT;
+    walk->chain.next = frame;
+    if (frame == 0 || (walk->memory.kind == MEMORY_DIRECT && start_is_plainly_good(walk, &stack, frame)))
+        return PYUNW_OK;
+    struct memory usual = walk->memory;
+    if (usual.kind == MEMORY_DIRECT)
+        walk->memory = pyunw_safe_memory(walk->target);
+    if (!start_is_good(walk, &stack, frame)) {
+        walk->torn_start = true;
+        /* The word beside it is not filled either, but mostly still names the loop that called this one. */
+        bool good = read_word(walk, outer + at->cframe.current_frame, &frame) && start_is_good(walk, &stack, frame);
+        walk->chain.next = good ? frame : 0;
+    }
+    walk->memory = usual;
+    walk->frame_in_scratch = 0;
+    return PYUNW_OK;
+}
+
