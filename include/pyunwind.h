@@ -455,7 +455,8 @@ typedef struct {
 
 /**
  * Read the identity of a code object.
- * @param code  As pyunw_raw_frame.code; need not be alive any more.
+ * @param code  As pyunw_raw_frame.code. It need not be alive any more, unless the target reads by
+ *              PYUNW_MEMORY_DIRECT: then it must be, as it is while its frame is.
  * @return 0; PYUNW_ERR_ARGUMENT; PYUNW_ERR_NOT_OPEN; PYUNW_ERR_FAULT; PYUNW_ERR_CORRUPT where it is no code object.
  * Signal-safe: yes. Allocates: no. Threads: any. Since: 0.1. CPython: 3.8-3.15.
  */

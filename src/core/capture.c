@@ -7,6 +7,7 @@
  * Signal-safe: yes.
  */
 #include "code.h"
+#include "digest.h"
 #include "walk.h"
 
 /* Where captured frames go: an array of raw frames, or of frames whose first member is the raw one. */
@@ -85,26 +86,13 @@ static int capture_own(struct walk *walk, const struct frame_array *array, pyunw
 
 /* ---- A thread that may run on ---- */
 
-/* The frames of a walk that the array had no room for, as a count and a digest. */
-struct tail {
-    uint32_t count;
-    uint64_t digest;
-};
-
-static void add_to_tail(struct tail *tail, const pyunw_raw_frame *raw)
+/* The frames of a walk that the array had no room for. */
+static struct frame_digest take_tail(struct walk *walk)
 {
-    const uint64_t words[] = {raw->frame, raw->code, (uint64_t)(uint32_t)raw->offset};
-    tail->count++;
-    for (size_t n = 0; n < sizeof words / sizeof words[0]; n++)
-        tail->digest = (tail->digest ^ words[n]) * UINT64_C(0x9e3779b97f4a7c15) ^ tail->digest >> 29;
-}
-
-static struct tail take_tail(struct walk *walk)
-{
-    struct tail tail = {0};
+    struct frame_digest tail = {0};
     pyunw_raw_frame raw;
     while (pyunw_walk_take(walk, &raw, sizeof raw, 1) == 1)
-        add_to_tail(&tail, &raw);
+        digest_add(&tail, &raw);
     return tail;
 }
 
@@ -124,16 +112,16 @@ static int find_frame(const struct frame_array *array, int from, int count, pyun
     return -1;
 }
 
-static bool agree(struct walk *second, const struct frame_array *array, int count, const struct tail *tail,
+static bool agree(struct walk *second, const struct frame_array *array, int count, const struct frame_digest *tail,
                   struct agreement *agreement)
 {
     int at = 0;
     pyunw_raw_frame raw;
     *agreement = (struct agreement){.first = count};
-    struct tail again = {0};
+    struct frame_digest again = {0};
     while (pyunw_walk_take(second, &raw, sizeof raw, 1) == 1) {
         if (at == count && count > 0 && agreement->first < count) {
-            add_to_tail(&again, &raw);
+            digest_add(&again, &raw);
             continue;
         }
         int found = at < count && raw_at(array, at)->frame == raw.frame ? at : find_frame(array, at, count, raw.frame);
@@ -141,7 +129,7 @@ static bool agree(struct walk *second, const struct frame_array *array, int coun
             agreement->skipped++;
             agreement->first = count;
             if (count == 0)
-                add_to_tail(&again, &raw);
+                digest_add(&again, &raw);
             continue;
         }
         pyunw_raw_frame *seen = raw_at(array, found);
@@ -159,7 +147,7 @@ static bool agree(struct walk *second, const struct frame_array *array, int coun
         }
         at = found + 1;
     }
-    return at == count && again.count == tail->count && again.digest == tail->digest;
+    return at == count && digest_equal(&again, tail);
 }
 
 /* The innermost frame moved on: find its new position, and see that its code object was still there after that. */
@@ -182,7 +170,7 @@ static bool describe_moved(struct walk *second, const struct frame_array *array,
 static int try_running(struct walk *walk, const struct frame_array *array, pyunw_status *status, bool last)
 {
     struct agreement agreement;
-    struct tail tail = {0};
+    struct frame_digest tail = {0};
     int count = pyunw_walk_take(walk, (pyunw_raw_frame *)(void *)array->begin, array->stride, array->max);
     if (!walk->ended)
         tail = take_tail(walk);

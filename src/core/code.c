@@ -8,19 +8,6 @@
 
 enum { MAX_TABLE = 1 << 28 };
 
-/* Where PyCode_Type is not known, as in a stripped executable: is this a type of the name "code"? */
-static bool is_code_type(const struct target *target, const struct memory *memory, pyunw_addr type)
-{
-    static const char expected[] = "code";
-    char name[sizeof expected];
-    pyunw_addr name_at = 0;
-    if (target->code_type != 0)
-        return type == target->code_type;
-    return plausible_address(type) &&
-           pyunw_read_u64(memory, type + target->layout.at.object.tp_name, &name_at) == 0 && name_at >= 4096 &&
-           pyunw_read(memory, name_at, name, sizeof name) == 0 && memcmp(name, expected, sizeof name) == 0;
-}
-
 ALWAYS_INLINE int read_code_as(enum load_kind how, const struct target *target, const struct memory *memory,
                                pyunw_addr code, struct code_fields *fields)
 {
@@ -41,7 +28,7 @@ ALWAYS_INLINE int read_code_as(enum load_kind how, const struct target *target, 
     fields->version = at->version != 0 ? load_u32(how, view + at->version, &fault) : 0;
     if (fault)
         return PYUNW_ERR_FAULT;
-    return is_code_type(target, memory, type) ? PYUNW_OK : PYUNW_ERR_CORRUPT;
+    return pyunw_is_code_type(target, memory, type) ? PYUNW_OK : PYUNW_ERR_CORRUPT;
 }
 
 int pyunw_code_read(const struct target *target, const struct memory *memory, pyunw_addr code,
@@ -310,7 +297,7 @@ int pyunw_identify_code(const pyunw_target *handle, pyunw_addr code, pyunw_code_
         return not_open(handle);
     if (identity == NULL)
         return PYUNW_ERR_ARGUMENT;
-    struct memory memory = pyunw_safe_memory(target);
+    struct memory memory = pyunw_described_memory(target);
     int err = pyunw_code_read(target, &memory, code, &fields);
     if (err < 0)
         return err;

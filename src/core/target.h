@@ -69,6 +69,9 @@ static inline struct memory pyunw_described_memory(const struct target *target)
  */
 int pyunw_runtime_state(const struct target *target, const struct memory *memory, pyunw_addr *main_interpreter);
 
+/* Is this address PyCode_Type? Where that is not known, as in a stripped executable: is it a type named "code"? */
+bool pyunw_is_code_type(const struct target *target, const struct memory *memory, pyunw_addr type);
+
 /*
  * Choose the target's layout: from the table that the interpreter publishes (3.13+), else by target->version and
  * free_threaded. Sets target->layout and target->version. 0; PYUNW_ERR_UNSUPPORTED; PYUNW_ERR_LAYOUT (*what names

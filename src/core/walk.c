@@ -15,14 +15,7 @@ static const uint64_t WALK_MAGIC = UINT64_C(0x7079756e77667731); /* "pyunwfw1" *
 
 bool pyunw_type_is_code(struct walk *walk, pyunw_addr type)
 {
-    const struct layout_object *at = &walk->target->layout.at.object;
-    static const char expected[] = "code";
-    char name[sizeof expected];
-    pyunw_addr name_at = 0;
-    if (walk->code_type != 0 || !plausible_address(type))
-        return false;
-    if (pyunw_read_u64(&walk->memory, type + at->tp_name, &name_at) < 0 || name_at < 4096 ||
-        pyunw_read(&walk->memory, name_at, name, sizeof name) < 0 || memcmp(name, expected, sizeof name) != 0)
+    if (walk->code_type != 0 || !pyunw_is_code_type(walk->target, &walk->memory, type))
         return false;
     walk->code_type = type;
     return true;

@@ -7,16 +7,8 @@
 int pyunw_stack_begin(struct stack_stream *stream, const struct target *target, const struct memory *memory,
                       pyunw_addr tstate, bool own)
 {
-    stream->digest = 0;
+    stream->digest = (struct frame_digest){0};
     return pyunw_walk_begin(&stream->walk, target, memory, tstate, own);
-}
-
-static uint64_t add_to_digest(uint64_t digest, const pyunw_raw_frame *raw)
-{
-    const uint64_t words[] = {raw->frame, raw->code, (uint64_t)(uint32_t)raw->offset};
-    for (size_t n = 0; n < sizeof words / sizeof words[0]; n++)
-        digest = (digest ^ words[n]) * UINT64_C(0x9e3779b97f4a7c15) ^ digest >> 29;
-    return digest;
 }
 
 int pyunw_stack_next(struct stack_stream *stream, pyunw_raw_frame *raw, struct code_fields *fields)
@@ -24,7 +16,7 @@ int pyunw_stack_next(struct stack_stream *stream, pyunw_raw_frame *raw, struct c
     struct walk *walk = &stream->walk;
     if (pyunw_walk_take(walk, raw, sizeof *raw, 1) == 0)
         return 0;
-    stream->digest = add_to_digest(stream->digest, raw);
+    digest_add(&stream->digest, raw);
     if (pyunw_code_read(walk->target, &walk->memory, raw->code, fields) == 0)
         return 1;
     walk->ended = true;
@@ -41,11 +33,11 @@ enum pyunw_end pyunw_stack_end(struct stack_stream *stream)
     struct memory memory = walk->memory;
     if (walk->own || (is_image(target) && !target->image.may_change))
         return end;
-    uint64_t digest = 0;
+    struct frame_digest again = {0};
     pyunw_raw_frame raw;
     if (pyunw_walk_begin(walk, target, &memory, walk->tstate, false) < 0)
         return PYUNW_TORN;
     while (pyunw_walk_take(walk, &raw, sizeof raw, 1) == 1)
-        digest = add_to_digest(digest, &raw);
-    return digest == stream->digest && walk->end == (uint8_t)end ? end : PYUNW_TORN;
+        digest_add(&again, &raw);
+    return digest_equal(&again, &stream->digest) && walk->end == (uint8_t)end ? end : PYUNW_TORN;
 }

@@ -7,11 +7,12 @@
 #define PYUNW_CORE_WRITE_STACK_H
 
 #include "code.h"
+#include "digest.h"
 #include "walk.h"
 
 struct stack_stream {
     struct walk walk;
-    uint64_t digest;
+    struct frame_digest digest;
 };
 
 /* Begin; errors of pyunw_walk_begin(). */

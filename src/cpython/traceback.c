@@ -5,6 +5,7 @@
 #include "pyunwind_python.h"
 
 #include "code.h"
+#include "digest.h"
 #include "output.h"
 #include "walk.h"
 
@@ -90,35 +91,28 @@ static void fill_all(const struct target *target, const struct memory *memory, c
     }
 }
 
-struct run_digest {
-    pyunw_addr innermost;
-    int count;
-    uint64_t digest;
-};
-
-static void add_to_run(struct run_digest *run, const pyunw_raw_frame *raw)
+/* The innermost frame may move on while it is described: its line is of one moment, its name of all. */
+static void add_to_run(struct frame_digest *run, pyunw_raw_frame raw)
 {
-    /* The innermost frame may move on while it is described: its line is of one moment, its name of all. */
-    uint64_t offset = run->count == 0 ? 0 : (uint64_t)(uint32_t)raw->offset;
-    const uint64_t words[] = {raw->frame, raw->code, offset};
-    for (size_t n = 0; n < sizeof words / sizeof words[0]; n++)
-        run->digest = (run->digest ^ words[n]) * UINT64_C(0x9e3779b97f4a7c15) ^ run->digest >> 29;
-    run->count++;
+    if (run->count == 0)
+        raw.offset = 0;
+    digest_add(run, &raw);
 }
 
 /* Is this run of frames still part of the thread's stack? Then the code objects lived while they were described. */
-static bool run_still_stands(const pyunw_target *handle, pyunw_addr tstate, const struct run_digest *run)
+static bool run_still_stands(const pyunw_target *handle, pyunw_addr tstate, pyunw_addr innermost,
+                             const struct frame_digest *run)
 {
     pyunw_frame_cursor cursor;
     pyunw_raw_frame raw;
-    struct run_digest again = {0};
+    struct frame_digest again = {0};
     if (pyunw_frames_begin(handle, tstate, &cursor) < 0)
         return false;
     while (again.count < run->count && pyunw_frames_next(&cursor, &raw) == 1) {
-        if (again.count > 0 || raw.frame == run->innermost)
-            add_to_run(&again, &raw);
+        if (again.count > 0 || raw.frame == innermost)
+            add_to_run(&again, raw);
     }
-    return again.count == run->count && again.digest == run->digest;
+    return digest_equal(&again, run);
 }
 
 static int collect(pyunw_addr tstate, const struct entries *entries, pyunw_status *status)
@@ -135,11 +129,12 @@ static int collect(pyunw_addr tstate, const struct entries *entries, pyunw_statu
         int count = pyunw_walk(handle, tstate, raw_frames(entries), entries->max, status);
         if (count <= 0)
             return count < 0 ? -1 : 0;
-        struct run_digest run = {.innermost = raw_frames(entries)[0].frame};
+        struct frame_digest run = {0};
+        pyunw_addr innermost = raw_frames(entries)[0].frame;
         for (int at = 0; at < count && !own; at++)
-            add_to_run(&run, &raw_frames(entries)[at]);
+            add_to_run(&run, raw_frames(entries)[at]);
         fill_all(target, &memory, entries, count);
-        if (own || run_still_stands(handle, tstate, &run))
+        if (own || run_still_stands(handle, tstate, innermost, &run))
             return count;
     }
     return 0;
