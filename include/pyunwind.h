@@ -196,13 +196,13 @@ PYUNW_API int pyunw_trap_remove(void);
 /* ---- Threads ------------------------------------------------------------------------------------------------- */
 
 enum pyunw_thread_flags {
-    PYUNW_THREAD_MAIN = 1,           /* the main thread of the process (_PyRuntime.main_thread) */
-    PYUNW_THREAD_CURRENT = 2,        /* the calling thread's: the attached one, else the newest with frames */
-    PYUNW_THREAD_HOLDS_GIL = 4,      /* never set where the GIL is disabled */
-    PYUNW_THREAD_FINALIZING = 8,     /* the runtime is finalizing in this thread */
-    PYUNW_THREAD_COLLECTING = 16,    /* its interpreter's garbage collector runs and this thread holds the GIL */
-    PYUNW_THREAD_ATTACHED = 32,      /* attached to its interpreter (3.12+; before: holds the GIL) */
-    PYUNW_THREAD_HAS_FRAMES = 64,    /* at least one frame, perhaps only an interpreter's entry frame */
+    PYUNW_THREAD_MAIN = 1,        /* the main thread of the process (_PyRuntime.main_thread) */
+    PYUNW_THREAD_CURRENT = 2,     /* the calling thread's: the attached one, else the newest with frames */
+    PYUNW_THREAD_HOLDS_GIL = 4,   /* never set where the GIL is disabled */
+    PYUNW_THREAD_FINALIZING = 8,  /* the runtime is finalizing in this thread */
+    PYUNW_THREAD_COLLECTING = 16, /* its interpreter's garbage collector runs and this thread holds the GIL */
+    PYUNW_THREAD_ATTACHED = 32,   /* attached to its interpreter (3.12+; before: holds the GIL) */
+    PYUNW_THREAD_HAS_FRAMES = 64, /* at least one frame, perhaps only an interpreter's entry frame */
 };
 
 /** One thread state. A thread that has entered several interpreters has one in each. */
@@ -299,11 +299,11 @@ enum pyunw_end {
 };
 
 typedef struct {
-    int32_t end;          /* enum pyunw_end */
-    int32_t depth;        /* frames from the innermost to where the walk ended, 0 at once */
-    pyunw_addr address;   /* of what could not be read or believed; 0 where nothing was wrong */
-    int32_t unconfirmed;  /* innermost frames that were seen but not confirmed, since the thread ran on: not given */
-    int32_t undescribed;  /* frames given of which some part could not be read, see pyunw_frame.flags */
+    int32_t end;         /* enum pyunw_end */
+    int32_t depth;       /* frames from the innermost to where the walk ended, 0 at once */
+    pyunw_addr address;  /* of what could not be read or believed; 0 where nothing was wrong */
+    int32_t unconfirmed; /* innermost frames that were seen but not confirmed, since the thread ran on: not given */
+    int32_t undescribed; /* frames given of which some part could not be read, see pyunw_frame.flags */
 } pyunw_status;
 
 /** Words of an enum pyunw_end: "complete", "truncated", "torn", "corrupt", "no frame". Signal-safe: yes. */

@@ -40,8 +40,10 @@ static void move_to_front(const struct frame_array *array, int first, int count)
 /* Describe frames [0, count). How many could be; *undescribed counts those with a part that could not be read. */
 static int describe_all(const struct walk *walk, const struct frame_array *array, int count, pyunw_status *status)
 {
-    enum { UNREADABLE = PYUNW_FILENAME_UNREADABLE | PYUNW_NAME_UNREADABLE | PYUNW_QUALNAME_UNREADABLE |
-                        PYUNW_POSITION_UNREADABLE };
+    enum {
+        UNREADABLE =
+            PYUNW_FILENAME_UNREADABLE | PYUNW_NAME_UNREADABLE | PYUNW_QUALNAME_UNREADABLE | PYUNW_POSITION_UNREADABLE
+    };
     status->undescribed = 0;
     for (int n = 0; array->described && n < count; n++) {
         pyunw_frame *frame = frame_at(array, n);
@@ -98,9 +100,9 @@ static struct frame_digest take_tail(struct walk *walk)
 
 /* What a second walk says of the frames of the first. */
 struct agreement {
-    int first;     /* the innermost frame that both walks show, with all that is outward of it */
-    int skipped;   /* frames of the second walk inward of it */
-    bool moved;    /* that frame was at another instruction the second time */
+    int first;   /* the innermost frame that both walks show, with all that is outward of it */
+    int skipped; /* frames of the second walk inward of it */
+    bool moved;  /* that frame was at another instruction the second time */
 };
 
 static int find_frame(const struct frame_array *array, int from, int count, pyunw_addr frame)
@@ -187,8 +189,8 @@ static int try_running(struct walk *walk, const struct frame_array *array, pyunw
     pyunw_addr bad = walk->end_address;
     struct memory memory = walk->memory;
     const struct target *target = walk->target;
-    if (pyunw_walk_begin(walk, target, &memory, tstate, false) < 0 ||
-        !agree(walk, array, count, &tail, &agreement) || walk->end != end || walk->end_address != bad)
+    if (pyunw_walk_begin(walk, target, &memory, tstate, false) < 0 || !agree(walk, array, count, &tail, &agreement) ||
+        walk->end != end || walk->end_address != bad)
         return -1;
     if (agreement.first > described)
         agreement.first = described;
@@ -223,8 +225,7 @@ static int capture_running(const struct target *target, const struct memory *mem
     return 0;
 }
 
-static int capture(const pyunw_target *handle, pyunw_addr tstate, const struct frame_array *array,
-                   pyunw_status *status)
+static int capture(const pyunw_target *handle, pyunw_addr tstate, const struct frame_array *array, pyunw_status *status)
 {
     const struct target *target = open_target(handle);
     struct memory memory;

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-static const uint8_t cookie[8] = { 'x', 'd', 'e', 'b', 'u', 'g', 'p', 'y' };
+static const uint8_t cookie[8] = {'x', 'd', 'e', 'b', 'u', 'g', 'p', 'y'};
 
 enum { VERSION_POSITION = 8, FREE_THREADED_POSITION = 16 };
 
@@ -18,7 +18,7 @@ enum { SCHEMA_COUNT = 3 };
 static const struct schema {
     uint8_t minor;
     uint16_t size; /* sizeof(_Py_DebugOffsets) */
-} schemas[SCHEMA_COUNT] = { { 13, 584 }, { 14, 760 }, { 15, DEBUG_OFFSETS_SIZE_MAX } };
+} schemas[SCHEMA_COUNT] = {{13, 584}, {14, 760}, {15, DEBUG_OFFSETS_SIZE_MAX}};
 
 /* The layout while it is decoded, with what only helps to find or check others. */
 struct draft {
@@ -295,7 +295,7 @@ static int decode(const uint8_t *bytes, size_t size, struct layout *layout, cons
         *what = "size of _Py_DebugOffsets";
         return PYUNW_ERR_LAYOUT;
     }
-    struct draft draft = { .at = layout->at };
+    struct draft draft = {.at = layout->at};
     *what = read_entries(&draft, bytes, (size_t)(schema - schemas));
     if (*what == NULL)
         *what = combine_entries(&draft);

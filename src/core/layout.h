@@ -16,16 +16,16 @@
 
 /* Offsets are bytes. 0 in an "(or 0)" field: this version has no such field. */
 
-struct layout_runtime { /* _PyRuntimeState */
+struct layout_runtime {         /* _PyRuntimeState */
     uint32_t size;              /* sizeof(_PyRuntimeState): of the version, varies with the patch */
     uint32_t finalizing;        /* the finalizing PyThreadState*, NULL while it lives */
     uint32_t interpreters_head; /* newest PyInterpreterState* */
     uint32_t interpreters_main; /* main PyInterpreterState*, NULL before initialization and after finalization */
     uint32_t interpreters_next_id;
-    uint32_t main_thread;       /* pthread_t */
-    uint32_t main_tstate;       /* (or 0) 3.13+ */
-    uint32_t tstate_current;    /* (or 0) 3.8-3.11: gilstate.tstate_current, who holds the GIL */
-    uint32_t gc_collecting;     /* (or 0) 3.8 */
+    uint32_t main_thread;    /* pthread_t */
+    uint32_t main_tstate;    /* (or 0) 3.13+ */
+    uint32_t tstate_current; /* (or 0) 3.8-3.11: gilstate.tstate_current, who holds the GIL */
+    uint32_t gc_collecting;  /* (or 0) 3.8 */
 };
 
 struct layout_interpreter { /* PyInterpreterState */
@@ -36,7 +36,7 @@ struct layout_interpreter { /* PyInterpreterState */
     uint32_t gc_collecting; /* (or 0) 3.9+: gc.collecting, int */
 };
 
-struct layout_gil { /* struct _gil_runtime_state */
+struct layout_gil {       /* struct _gil_runtime_state */
     uint32_t last_holder; /* (or 0) 3.12+: PyThreadState*, meaningful while locked is 1 */
     uint32_t locked;      /* (or 0) 3.12+: int, 1 taken, 0 free, -1 not created */
     uint32_t enabled;     /* free-threaded: int, 0 where the GIL is off */
@@ -47,10 +47,10 @@ struct layout_thread { /* PyThreadState */
     uint32_t prev;
     uint32_t next;
     uint32_t interp;
-    uint32_t frame;           /* frame (3.8-3.10), cframe (3.11, 3.12), current_frame (3.13+) */
-    uint32_t base_frame;      /* (or 0) 3.15: pointer to the embedded bottom frame */
-    uint32_t status;          /* (or 0) 3.12+: _status, bits */
-    uint32_t state;           /* (or 0) 3.13+: int, 1 attached */
+    uint32_t frame;      /* frame (3.8-3.10), cframe (3.11, 3.12), current_frame (3.13+) */
+    uint32_t base_frame; /* (or 0) 3.15: pointer to the embedded bottom frame */
+    uint32_t status;     /* (or 0) 3.12+: _status, bits */
+    uint32_t state;      /* (or 0) 3.13+: int, 1 attached */
     uint32_t thread_id;
     uint32_t native_thread_id; /* (or 0) 3.11+ */
     uint32_t id;
@@ -70,35 +70,35 @@ struct layout_chunk { /* _PyStackChunk, 3.11+ */
     uint32_t data;
 };
 
-struct layout_frame { /* PyFrameObject (3.8-3.10), _PyInterpreterFrame (3.11+) */
-    uint32_t size;       /* bytes that reading one frame takes: up to the last field below */
-    uint32_t executable; /* f_code, f_executable */
-    uint32_t previous;   /* f_back, previous */
+struct layout_frame {     /* PyFrameObject (3.8-3.10), _PyInterpreterFrame (3.11+) */
+    uint32_t size;        /* bytes that reading one frame takes: up to the last field below */
+    uint32_t executable;  /* f_code, f_executable */
+    uint32_t previous;    /* f_back, previous */
     uint32_t instruction; /* f_lasti (int), prev_instr, instr_ptr */
-    uint32_t owner;      /* (or 0) 3.11+: char */
-    uint32_t is_entry;   /* (or 0) 3.11: bool */
-    uint32_t executing;  /* (or 0) 3.8-3.10: f_executing (char) or f_state (int8_t) */
-    uint32_t tlbc_index; /* (or 0) 3.14t, 3.15t: int32_t */
+    uint32_t owner;       /* (or 0) 3.11+: char */
+    uint32_t is_entry;    /* (or 0) 3.11: bool */
+    uint32_t executing;   /* (or 0) 3.8-3.10: f_executing (char) or f_state (int8_t) */
+    uint32_t tlbc_index;  /* (or 0) 3.14t, 3.15t: int32_t */
     uint32_t localsplus;
 };
 
 struct layout_code { /* PyCodeObject */
-    uint32_t size;       /* bytes that reading the fixed part takes */
-    uint32_t units;      /* (or 0) 3.11+: ob_size, code units */
-    uint32_t flags;      /* co_flags */
+    uint32_t size;   /* bytes that reading the fixed part takes */
+    uint32_t units;  /* (or 0) 3.11+: ob_size, code units */
+    uint32_t flags;  /* co_flags */
     uint32_t firstlineno;
     uint32_t filename;
     uint32_t name;
-    uint32_t qualname;   /* (or 0) 3.11+ */
-    uint32_t table;      /* co_lnotab (3.8, 3.9), co_linetable (3.10+) */
+    uint32_t qualname;        /* (or 0) 3.11+ */
+    uint32_t table;           /* co_lnotab (3.8, 3.9), co_linetable (3.10+) */
     uint32_t bytecode_object; /* (or 0) 3.8-3.10: co_code, PyBytesObject* */
-    uint32_t bytecode;   /* (or 0) 3.11+: co_code_adaptive, inline */
+    uint32_t bytecode;        /* (or 0) 3.11+: co_code_adaptive, inline */
     uint32_t first_traceable; /* (or 0) 3.11+: _co_firsttraceable, int, units */
-    uint32_t tlbc;       /* (or 0) 3.14t, 3.15t: co_tlbc, _PyCodeArray* */
-    uint32_t version;    /* (or 0) 3.12+: co_version, uint32_t */
-    uint32_t nlocalsplus; /* (or 0) 3.11+ */
-    uint32_t stacksize;  /* co_stacksize */
-    uint32_t framesize;  /* (or 0) 3.12+: co_framesize, words */
+    uint32_t tlbc;            /* (or 0) 3.14t, 3.15t: co_tlbc, _PyCodeArray* */
+    uint32_t version;         /* (or 0) 3.12+: co_version, uint32_t */
+    uint32_t nlocalsplus;     /* (or 0) 3.11+ */
+    uint32_t stacksize;       /* co_stacksize */
+    uint32_t framesize;       /* (or 0) 3.12+: co_framesize, words */
 };
 
 struct layout_object { /* PyObject, PyVarObject, PyTypeObject */
@@ -172,9 +172,9 @@ struct layout_semantics {
     uint8_t text_ready_bit; /* 3.8-3.11; 0: always ready */
     uint8_t frame_specials; /* 3.11: words of a frame before its locals, FRAME_SPECIALS_SIZE; 0: co_framesize counts */
     /* faulthandler's text */
-    uint8_t text_collecting;    /* 3.10+: prints "  Garbage-collecting" */
-    uint8_t text_thread_names;  /* 3.14+: prints thread names */
-    uint8_t text_no_frame;      /* 0: "<no Python frame>", 1: "  <no Python frame>", 2: nothing */
+    uint8_t text_collecting;   /* 3.10+: prints "  Garbage-collecting" */
+    uint8_t text_thread_names; /* 3.14+: prints thread names */
+    uint8_t text_no_frame;     /* 0: "<no Python frame>", 1: "  <no Python frame>", 2: nothing */
 };
 
 struct layout {

@@ -58,7 +58,7 @@ static int read_proc_mem(pyunw_addr address, uint8_t *out, size_t size)
 /* A pipe holds at least a page, so that a write of at most one never blocks on an empty one. */
 static int read_pipe(pyunw_addr address, uint8_t *out, size_t size)
 {
-    int ends[2];
+    int ends[2] = {-1, -1};
     if (raw_syscall3(SYS_pipe2, (long)ends, O_CLOEXEC | O_NONBLOCK, 0) < 0)
         return PYUNW_ERR_FAULT;
     size_t done = 0;
@@ -95,7 +95,8 @@ static const pyunw_segment *find_segment(const pyunw_image *image, pyunw_addr ad
     return NULL;
 }
 
-/* The address of the bytes in our own memory if one segment holds at least one byte at address; *room tells how many. */
+/* The address of the bytes in our own memory if one segment holds at least one byte at address; *room tells how many.
+ */
 static const uint8_t *find_in_image(const pyunw_image *image, pyunw_addr address, uint64_t *room)
 {
     const pyunw_segment *segment = find_segment(image, address);

@@ -26,8 +26,7 @@ int pyunw_open_image(pyunw_target *handle, const pyunw_image *image, const pyunw
         return PYUNW_ERR_ARGUMENT;
     memset(handle, 0, sizeof *handle);
     if (image == NULL || image->size < sizeof *image || !plausible_address(image->runtime) ||
-        (image->segment_count > 0 && image->segments == NULL) ||
-        (options != NULL && options->size < sizeof *options))
+        (image->segment_count > 0 && image->segments == NULL) || (options != NULL && options->size < sizeof *options))
         return refuse(options, PYUNW_ERR_ARGUMENT, NULL);
     target->image = *image;
     target->memory = PYUNW_MEMORY_IMAGE;

@@ -62,9 +62,9 @@ bool pyunw_is_code_type(const struct target *target, const struct memory *memory
     pyunw_addr name_at = 0;
     if (target->code_type != 0)
         return type == target->code_type;
-    return plausible_address(type) &&
-           pyunw_read_u64(memory, type + target->layout.at.object.tp_name, &name_at) == 0 && name_at >= 4096 &&
-           pyunw_read(memory, name_at, name, sizeof name) == 0 && memcmp(name, expected, sizeof name) == 0;
+    return plausible_address(type) && pyunw_read_u64(memory, type + target->layout.at.object.tp_name, &name_at) == 0 &&
+           name_at >= 4096 && pyunw_read(memory, name_at, name, sizeof name) == 0 &&
+           memcmp(name, expected, sizeof name) == 0;
 }
 
 int pyunw_target_choose_layout(struct target *target, const struct memory *memory, bool free_threaded,

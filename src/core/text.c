@@ -12,8 +12,7 @@ static bool is_text_type(const struct target *target, const struct memory *memor
     uint64_t flags = 0;
     if (type == target->text_type && type != 0)
         return true;
-    return plausible_address(type) &&
-           pyunw_read_u64(memory, type + target->layout.at.object.tp_flags, &flags) == 0 &&
+    return plausible_address(type) && pyunw_read_u64(memory, type + target->layout.at.object.tp_flags, &flags) == 0 &&
            (flags & TPFLAGS_UNICODE_SUBCLASS) != 0;
 }
 
@@ -51,6 +50,7 @@ int pyunw_text_open(const struct target *target, const struct memory *memory, py
         return got;
     text->memory = memory;
     text->buffered = 0;
+    text->buffered_at = 0;
     uint32_t state = (uint32_t)word_of(text->buffer, at->state);
     bool compact = (state >> layout->is.text_compact_bit & 1u) != 0;
     bool ready = layout->is.text_ready_bit == 0 || (state >> layout->is.text_ready_bit & 1u) != 0;
@@ -77,7 +77,7 @@ int pyunw_text_open(const struct target *target, const struct memory *memory, py
     text->data = object + data_at;
     if ((uint32_t)got > data_at) {
         text->buffered = (uint16_t)((uint32_t)got - data_at);
-        memmove(text->buffer, text->buffer + data_at, text->buffered);
+        text->buffered_at = (uint16_t)data_at;
     }
     return PYUNW_OK;
 }
@@ -103,7 +103,7 @@ static int fetch(struct text_reader *reader)
     size_t bytes = (size_t)(count * text->width);
     int err = PYUNW_OK;
     if (skip + bytes <= text->buffered)
-        memcpy(reader->buffer, text->buffer + skip, bytes);
+        memcpy(reader->buffer, text->buffer + text->buffered_at + skip, bytes);
     else
         err = pyunw_read(text->memory, text->data + skip, reader->buffer, bytes);
     reader->first = reader->index;
@@ -207,7 +207,7 @@ static int copy_ascii(const struct text *text, uint64_t index, char *buffer, siz
 {
     int err = PYUNW_OK;
     if (index + count <= text->buffered)
-        memcpy(buffer, text->buffer + index, count);
+        memcpy(buffer, text->buffer + text->buffered_at + index, count);
     else
         err = pyunw_read(text->memory, text->data + index, buffer, count);
     uint64_t high = 0;
@@ -259,8 +259,8 @@ ALWAYS_INLINE bool copy_ascii_as(enum load_kind how, const struct target *target
     pyunw_addr type = load_u64(how, view + layout->at.object.type, &fault);
     uint64_t characters = load_u64(how, view + at->length, &fault);
     uint32_t state = load_u32(how, view + at->state, &fault);
-    uint32_t wanted = 1u << layout->is.text_kind_shift | 1u << layout->is.text_compact_bit |
-                      1u << layout->is.text_ascii_bit;
+    uint32_t wanted =
+        1u << layout->is.text_kind_shift | 1u << layout->is.text_compact_bit | 1u << layout->is.text_ascii_bit;
     if (layout->is.text_ready_bit != 0)
         wanted |= 1u << layout->is.text_ready_bit;
     if (fault || type != target->text_type || type == 0 || (state & wanted) != wanted || characters >= MAX_TEXT)

@@ -14,10 +14,11 @@ enum { MAX_TEXT = 1 << 24 };
 struct text {
     const struct memory *memory;
     pyunw_addr data;
-    uint64_t length;   /* code points */
-    uint8_t width;     /* bytes in one: 1, 2 or 4 */
-    bool ascii;        /* all below 128, so the object says */
-    uint16_t buffered; /* bytes of data that buffer holds already, from the first one */
+    uint64_t length;      /* code points */
+    uint8_t width;        /* bytes in one: 1, 2 or 4 */
+    bool ascii;           /* all below 128, so the object says */
+    uint16_t buffered;    /* bytes of data that buffer holds already, from the first one */
+    uint16_t buffered_at; /* where in buffer they begin */
     uint8_t buffer[192];
 };
 
@@ -27,9 +28,9 @@ int pyunw_text_open(const struct target *target, const struct memory *memory, py
 /* Code points in order, a buffer at a time. */
 struct text_reader {
     const struct text *text;
-    uint64_t index;   /* of the code point to be given next */
-    uint64_t first;   /* of the code points in the buffer */
-    uint64_t count;   /* code points in the buffer */
+    uint64_t index; /* of the code point to be given next */
+    uint64_t first; /* of the code points in the buffer */
+    uint64_t count; /* code points in the buffer */
     int error;
     uint8_t buffer[128];
 };

@@ -32,7 +32,8 @@ static bool has_frames(const struct target *target, const struct memory *memory,
     return frame != 0 && frame != base_frame;
 }
 
-/* Before 3.11 no thread state holds the kernel's id; the C library's thread descriptor does (pthread_t points to it). */
+/* Before 3.11 no thread state holds the kernel's id; the C library's thread descriptor does (pthread_t points to it).
+ */
 static uint64_t native_id_from_pthread(const struct target *target, const struct memory *memory, uint64_t thread_id)
 {
     uint32_t tid = 0;
@@ -68,8 +69,8 @@ int pyunw_read_thread(const struct target *target, const struct memory *memory, 
     fields->thread_id = word_at(bytes, at->thread_id);
     fields->id = word_at(bytes, at->id);
     fields->attached = is_attached(layout, word_at(bytes, at->status), word_at(bytes, at->state));
-    fields->has_frames = has_frames(target, memory, word_at(bytes, at->frame),
-                                    at->base_frame != 0 ? word_at(bytes, at->base_frame) : 0);
+    fields->has_frames =
+        has_frames(target, memory, word_at(bytes, at->frame), at->base_frame != 0 ? word_at(bytes, at->base_frame) : 0);
     fields->native_id = at->native_thread_id != 0 ? word_at(bytes, at->native_thread_id)
                                                   : native_id_from_pthread(target, memory, fields->thread_id);
     return PYUNW_OK;

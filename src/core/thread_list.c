@@ -11,16 +11,16 @@ struct thread_walk {
     uint64_t magic;
     const struct target *target;
     struct memory memory;
-    pyunw_addr current;      /* the calling thread's, 0: none */
-    pyunw_addr finalizing;   /* the thread state that finalizes the runtime */
-    uint64_t main_thread;    /* pthread_t */
-    pyunw_addr interpreter;  /* 0: at the end */
+    pyunw_addr current;     /* the calling thread's, 0: none */
+    pyunw_addr finalizing;  /* the thread state that finalizes the runtime */
+    uint64_t main_thread;   /* pthread_t */
+    pyunw_addr interpreter; /* 0: at the end */
     int64_t interpreter_id;
-    pyunw_addr holder;       /* of the interpreter's GIL */
-    pyunw_addr tstate;       /* told last; 0: the list is to be begun */
-    uint64_t told_id;        /* its id */
-    bool told_any;           /* told_id counts */
-    bool collecting;         /* the interpreter's garbage collector runs */
+    pyunw_addr holder; /* of the interpreter's GIL */
+    pyunw_addr tstate; /* told last; 0: the list is to be begun */
+    uint64_t told_id;  /* its id */
+    bool told_any;     /* told_id counts */
+    bool collecting;   /* the interpreter's garbage collector runs */
     uint32_t interpreters;
     uint32_t threads;
 };

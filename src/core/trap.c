@@ -28,6 +28,8 @@ static uintptr_t at_offset(const int32_t *field)
 
 static uintptr_t find_resume(uintptr_t pc)
 {
+    /* The linker's own symbols: both ends of one array. */
+    /* cppcheck-suppress comparePointers */
     for (const struct fixup *fixup = fixups_begin; fixup < fixups_end; fixup++) {
         if (at_offset(&fixup->load) == pc)
             return at_offset(&fixup->resume);

@@ -176,7 +176,8 @@ static bool start_is_plainly_good(struct walk *walk, const struct data_stack *st
     struct frame_fields fields;
     const struct layout *layout = &walk->target->layout;
     if (frame < stack->chunk + layout->at.chunk.data || frame >= stack->top || !plausible_address(frame) ||
-        !read_frame_as(LOAD_DIRECT, &layout->at.frame, &layout->is, walk, frame, &fields) || fields.owner != 0 || !looks_like_frame(walk, frame, &fields))
+        !read_frame_as(LOAD_DIRECT, &layout->at.frame, &layout->is, walk, frame, &fields) || fields.owner != 0 ||
+        !looks_like_frame(walk, frame, &fields))
         return false;
     const struct layout_code *at = &layout->at.code;
     const uint8_t *code = (const uint8_t *)(uintptr_t)fields.executable;
@@ -215,4 +216,3 @@ int pyunw_walk_begin_at_cframe(struct walk *walk, pyunw_addr cframe)
     walk->frame_in_scratch = 0;
     return PYUNW_OK;
 }
-

@@ -191,13 +191,14 @@ int _Py_GetTracebackFrames(PyThreadState *tstate, PyTracebackFrameInfo *frames, 
 /* One character as CPython's dumps escape it (Python/traceback.c, _Py_DumpASCII): 1 to 10 bytes. */
 static size_t escape(uint32_t code_point, char out[10])
 {
+    static const char letters[] = {[2] = 'x', [4] = 'u', [8] = 'U'};
     unsigned digits = code_point <= 0xff ? 2 : code_point <= 0xffff ? 4 : 8;
     if (code_point >= ' ' && code_point <= '~') {
         out[0] = (char)code_point;
         return 1;
     }
     out[0] = '\\';
-    out[1] = digits == 2 ? 'x' : digits == 4 ? 'u' : 'U';
+    out[1] = letters[digits];
     for (unsigned n = 0; n < digits; n++)
         out[2 + n] = "0123456789abcdef"[code_point >> 4 * (digits - 1 - n) & 15];
     return 2 + digits;
@@ -233,8 +234,7 @@ static void fill_python_frame(const struct target *target, const struct memory *
 {
     pyunw_python_frame *frame = entry;
     frame->lineno = lineno < 0 ? -1 : lineno;
-    frame->filename_truncated =
-        fill_escaped(target, memory, fields->filename, frame->filename, sizeof frame->filename);
+    frame->filename_truncated = fill_escaped(target, memory, fields->filename, frame->filename, sizeof frame->filename);
     frame->name_truncated = fill_escaped(target, memory, fields->name, frame->name, sizeof frame->name);
 }
 

@@ -147,7 +147,7 @@ static const void *file_part(const struct elf_file *file, uint64_t offset, uint6
     return offset <= file->size && size <= file->size - offset ? file->bytes + offset : NULL;
 }
 
-static const char *file_string(const struct elf_file *file, const ElfW(Shdr) *strings, uint64_t offset)
+static const char *file_string(const struct elf_file *file, const ElfW(Shdr) * strings, uint64_t offset)
 {
     const char *text = file_part(file, strings->sh_offset, strings->sh_size);
     if (text == NULL || offset >= strings->sh_size || memchr(text + offset, 0, strings->sh_size - offset) == NULL)
@@ -155,7 +155,7 @@ static const char *file_string(const struct elf_file *file, const ElfW(Shdr) *st
     return text + offset;
 }
 
-static void take_symbol(const struct loaded_object *object, const char *name, const ElfW(Sym) *symbol,
+static void take_symbol(const struct loaded_object *object, const char *name, const ElfW(Sym) * symbol,
                         struct found_interpreter *found)
 {
     const struct {
@@ -185,7 +185,7 @@ static void take_symbol(const struct loaded_object *object, const char *name, co
 }
 
 static void take_symbol_table(const struct elf_file *file, const struct loaded_object *object,
-                              const ElfW(Shdr) *sections, size_t count, const ElfW(Shdr) *table,
+                              const ElfW(Shdr) * sections, size_t count, const ElfW(Shdr) * table,
                               struct found_interpreter *found)
 {
     const ElfW(Sym) *symbols = file_part(file, table->sh_offset, table->sh_size);
@@ -276,8 +276,8 @@ int pyunw_find_self(pyunw_addr runtime, struct found_interpreter *found)
     struct found_interpreter old = *found;
     struct loaded_object *object = good ? NULL : malloc(sizeof *object);
     if (object != NULL) {
-        good = search_objects(find_in_local_library, object, found) || search_objects(find_in_sections, object, found) ||
-               search_objects(find_cookie, object, found);
+        good = search_objects(find_in_local_library, object, found) ||
+               search_objects(find_in_sections, object, found) || search_objects(find_cookie, object, found);
         free(object);
     }
     if (!good)

@@ -15,7 +15,7 @@ __attribute__((format(printf, 3, 4))) static int refuse(const pyunw_options *opt
     va_list arguments;
     va_start(arguments, format);
     if (options->message != NULL && options->message_size > 0)
-        vsnprintf(options->message, options->message_size, format, arguments);
+        (void)vsnprintf(options->message, options->message_size, format, arguments);
     va_end(arguments);
     return err;
 }
@@ -57,13 +57,13 @@ static uint16_t find_tid_offset(void)
     uint32_t tid = (uint32_t)raw_syscall0(SYS_gettid);
     uint16_t found = 0;
     struct memory memory = {.kind = MEMORY_READV, .pid = (int32_t)raw_syscall0(SYS_getpid)};
-    for (uint16_t offset = FROM; offset < TO; offset = (uint16_t)(offset + 4)) {
+    for (unsigned offset = FROM; offset < TO; offset += 4) {
         uint32_t word = 0;
         if (pyunw_read_u32(&memory, (pyunw_addr)pthread_self() + offset, &word) < 0 || word != tid)
             continue;
         if (found != 0)
             return 0;
-        found = offset;
+        found = (uint16_t)offset;
     }
     return found;
 }

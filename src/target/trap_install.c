@@ -21,7 +21,7 @@ static bool is_ours(const struct kernel_sigaction *action)
 static int install(int which)
 {
     int signal = trap_signal(which);
-    struct kernel_sigaction current;
+    struct kernel_sigaction current = {0};
     if (query(signal, &current) < 0)
         return PYUNW_ERR_SYSTEM;
     if (is_ours(&current))
@@ -37,7 +37,7 @@ static int install(int which)
 static int restore(int which)
 {
     int signal = trap_signal(which);
-    struct kernel_sigaction current;
+    struct kernel_sigaction current = {0};
     if (query(signal, &current) < 0)
         return PYUNW_ERR_SYSTEM;
     if (!is_ours(&current))
