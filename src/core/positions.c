@@ -5,27 +5,33 @@
  */
 #include "positions.h"
 
-/* The next byte, or -1 at the end. */
-static int refill(struct byte_stream *stream)
+/* The longest entry of any table: a first byte and four varints of six bytes. */
+enum { LONGEST_ENTRY = 32 };
+
+/* Fetch more behind what is left in the buffer. */
+static void refill(struct byte_stream *stream)
 {
-    if (stream->left == 0 || stream->error < 0)
-        return -1;
-    size_t part = stream->left < sizeof stream->buffer ? (size_t)stream->left : sizeof stream->buffer;
-    int err = pyunw_read(stream->memory, stream->at, stream->buffer, part);
-    if (err < 0) {
-        stream->error = err;
-        return -1;
-    }
+    uint8_t kept[LONGEST_ENTRY];
+    size_t have = (size_t)(stream->end - stream->next);
+    size_t room = sizeof stream->buffer - have;
+    size_t part = stream->left < room ? (size_t)stream->left : room;
+    memcpy(kept, stream->next, have);
+    memcpy(stream->buffer, kept, have);
+    stream->error = pyunw_read(stream->memory, stream->at, stream->buffer + have, part);
+    if (stream->error < 0)
+        part = 0;
     stream->at += part;
-    stream->left -= part;
-    stream->next = stream->buffer + 1;
-    stream->end = stream->buffer + part;
-    return stream->buffer[0];
+    stream->left = stream->error < 0 ? 0 : stream->left - part;
+    stream->next = stream->buffer;
+    stream->end = stream->buffer + have + part;
 }
 
-ALWAYS_INLINE int next_byte(struct byte_stream *stream)
+/* See that the next entry lies in one piece, as far as the table goes. False at the end. */
+ALWAYS_INLINE bool next_entry_ready(struct byte_stream *stream)
 {
-    return __builtin_expect(stream->next < stream->end, 1) ? *stream->next++ : refill(stream);
+    if (__builtin_expect(stream->end - stream->next < LONGEST_ENTRY && stream->left > 0, 0))
+        refill(stream);
+    return stream->next < stream->end && stream->error == PYUNW_OK;
 }
 
 /* Line arithmetic on foreign numbers wraps instead of overflowing. */
@@ -39,15 +45,12 @@ ALWAYS_INLINE int32_t add_line(int32_t line, int64_t delta)
 static int decode_lnotab(struct byte_stream *table, int32_t line, int32_t offset, pyunw_position *position)
 {
     int32_t address = 0;
-    for (;;) {
-        int length = next_byte(table);
-        int delta = length < 0 ? -1 : next_byte(table);
-        if (delta < 0)
-            break;
-        address += length;
+    while (next_entry_ready(table) && table->end - table->next >= 2) {
+        address += table->next[0];
         if (address > offset)
             break;
-        line = add_line(line, (int8_t)delta);
+        line = add_line(line, (int8_t)table->next[1]);
+        table->next += 2;
     }
     position->lineno = line;
     return table->error;
@@ -59,38 +62,21 @@ static int decode_linetable(struct byte_stream *table, int32_t line, int32_t off
 {
     enum { NO_LINE = -128 };
     int32_t end = 0;
-    for (;;) {
-        int length = next_byte(table);
-        int delta = length < 0 ? -1 : next_byte(table);
-        if (delta < 0)
-            return table->error;
-        bool has_line = (int8_t)delta != NO_LINE;
-        if (has_line)
-            line = add_line(line, (int8_t)delta);
-        end += length;
+    while (next_entry_ready(table) && table->end - table->next >= 2) {
+        int8_t delta = (int8_t)table->next[1];
+        if (delta != NO_LINE)
+            line = add_line(line, delta);
+        end += table->next[0];
+        table->next += 2;
         if (offset < end) {
-            position->lineno = has_line ? line : -1;
-            return PYUNW_OK;
+            position->lineno = delta != NO_LINE ? line : -1;
+            break;
         }
     }
+    return table->error;
 }
 
 /* ---- 3.11+: the location table of PEP 657 ---- */
-
-/* Six bits a byte, least significant first; 0x40 says that more follow. Negative at the end or past 32 bits. */
-ALWAYS_INLINE int64_t next_varint(struct byte_stream *table)
-{
-    uint64_t value = 0;
-    for (unsigned shift = 0; shift < 32; shift += 6) {
-        int byte = next_byte(table);
-        if (byte < 0)
-            return -1;
-        value |= (uint64_t)((unsigned)byte & 63u) << shift;
-        if ((byte & 64) == 0)
-            return (int64_t)value;
-    }
-    return -1;
-}
 
 enum location_code {
     LOCATION_ONE_LINE = 10, /* up to 12: the line advances by code - 10; below 10: same line, short form */
@@ -99,84 +85,89 @@ enum location_code {
     LOCATION_NONE = 15,
 };
 
-struct location_entry {
-    unsigned code;
-    int units;
-    int64_t line_delta;
-    int64_t end_line_delta;
-    int64_t column; /* as the table has them: -1 unknown */
-    int64_t end_column;
-};
+/* Six bits a byte, least significant first; 0x40 says that more follow. Negative at the end or past 32 bits. */
+ALWAYS_INLINE int64_t next_varint(const uint8_t **at, const uint8_t *end)
+{
+    uint64_t value = 0;
+    for (unsigned shift = 0; shift < 32 && *at < end; shift += 6) {
+        unsigned byte = *(*at)++;
+        value |= (uint64_t)(byte & 63u) << shift;
+        if ((byte & 64u) == 0)
+            return (int64_t)value;
+    }
+    return -1;
+}
 
 ALWAYS_INLINE int64_t signed_of(int64_t value)
 {
     return (value & 1) != 0 ? -(value >> 1) : value >> 1;
 }
 
-/* Read one entry: 1, 0 at the end of the table, or PYUNW_ERR_CORRUPT. */
-ALWAYS_INLINE int next_entry(struct byte_stream *table, struct location_entry *entry)
+/* The line that an entry advances to; *at is behind its first byte, and then behind what tells of the line. */
+ALWAYS_INLINE bool advance_line(unsigned code, const uint8_t **at, const uint8_t *end, int32_t *line)
 {
-    int first = next_byte(table);
-    if (first < 0)
-        return table->error < 0 ? table->error : 0;
-    if ((first & 0x80) == 0)
-        return PYUNW_ERR_CORRUPT;
-    entry->code = (unsigned)first >> 3 & 15u;
-    entry->units = (first & 7) + 1;
-    entry->line_delta = 0;
-    entry->end_line_delta = 0;
-    entry->column = -1;
-    entry->end_column = -1;
-    if (entry->code == LOCATION_NONE)
-        return 1;
-    if (entry->code < LOCATION_ONE_LINE) {
-        int byte = next_byte(table);
-        entry->column = 8 * (int64_t)entry->code + (byte >> 4);
-        entry->end_column = entry->column + (byte & 15);
-        return byte >= 0 ? 1 : PYUNW_ERR_CORRUPT;
+    if (code < LOCATION_ONE_LINE || code == LOCATION_NONE)
+        return true;
+    if (code < LOCATION_NO_COLUMNS) {
+        *line = add_line(*line, (int64_t)code - LOCATION_ONE_LINE);
+        return true;
     }
-    if (entry->code < LOCATION_NO_COLUMNS) {
-        entry->line_delta = (int64_t)entry->code - LOCATION_ONE_LINE;
-        entry->column = next_byte(table);
-        entry->end_column = next_byte(table);
-        return entry->end_column >= 0 ? 1 : PYUNW_ERR_CORRUPT;
+    int64_t delta = next_varint(at, end);
+    *line = add_line(*line, signed_of(delta));
+    return delta >= 0;
+}
+
+/* The rest of the entry that covers the offset. */
+static int decode_columns(unsigned code, const uint8_t *at, const uint8_t *end, int32_t line, pyunw_position *position)
+{
+    int64_t end_line_delta = 0;
+    int64_t column = -1;
+    int64_t end_column = -1;
+    if (code < LOCATION_ONE_LINE) {
+        if (end - at < 1)
+            return PYUNW_ERR_CORRUPT;
+        column = 8 * (int64_t)code + (at[0] >> 4);
+        end_column = column + (at[0] & 15);
+    } else if (code < LOCATION_NO_COLUMNS) {
+        if (end - at < 2)
+            return PYUNW_ERR_CORRUPT;
+        column = at[0];
+        end_column = at[1];
+    } else if (code == LOCATION_LONG) {
+        end_line_delta = next_varint(&at, end);
+        column = next_varint(&at, end);
+        end_column = next_varint(&at, end);
+        if (end_line_delta < 0 || column < 0 || end_column < 0)
+            return PYUNW_ERR_CORRUPT;
+        column--;
+        end_column--;
     }
-    int64_t delta = next_varint(table);
-    if (delta < 0)
-        return PYUNW_ERR_CORRUPT;
-    entry->line_delta = signed_of(delta);
-    if (entry->code == LOCATION_NO_COLUMNS)
-        return 1;
-    entry->end_line_delta = next_varint(table);
-    int64_t column = next_varint(table);
-    int64_t end_column = next_varint(table);
-    if (entry->end_line_delta < 0 || column < 0 || end_column < 0)
-        return PYUNW_ERR_CORRUPT;
-    entry->column = column - 1;
-    entry->end_column = end_column - 1;
-    return 1;
+    position->lineno = line;
+    position->end_lineno = add_line(line, end_line_delta);
+    position->colno = (int32_t)column;
+    position->end_colno = (int32_t)end_column;
+    return PYUNW_OK;
 }
 
 static int decode_locations(struct byte_stream *table, int32_t line, int32_t offset, pyunw_position *position)
 {
-    int64_t end = 0;
-    for (;;) {
-        struct location_entry entry;
-        int result = next_entry(table, &entry);
-        if (result <= 0)
-            return result;
-        line = add_line(line, entry.line_delta);
-        end += 2 * (int64_t)entry.units;
-        if (offset >= end)
-            continue;
-        if (entry.code == LOCATION_NONE)
-            return PYUNW_OK;
-        position->lineno = line;
-        position->end_lineno = add_line(line, entry.end_line_delta);
-        position->colno = (int32_t)entry.column;
-        position->end_colno = (int32_t)entry.end_column;
-        return PYUNW_OK;
+    int64_t entry_end = 0;
+    while (next_entry_ready(table)) {
+        const uint8_t *at = table->next;
+        const uint8_t *end = table->end;
+        unsigned first = *at++;
+        unsigned code = first >> 3 & 15u;
+        /* Only the first byte of an entry has bit 7 set. */
+        if ((first & 0x80u) == 0 || !advance_line(code, &at, end, &line))
+            return PYUNW_ERR_CORRUPT;
+        entry_end += 2 * (int64_t)(first & 7u) + 2;
+        if (offset < entry_end)
+            return code == LOCATION_NONE ? PYUNW_OK : decode_columns(code, at, end, line, position);
+        while (at < end && (*at & 0x80u) == 0)
+            at++;
+        table->next = at;
     }
+    return table->error;
 }
 
 int pyunw_position_decode(enum table_format format, struct byte_stream *table, int32_t firstlineno, int32_t offset,
