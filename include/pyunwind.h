@@ -179,6 +179,13 @@ PYUNW_API void pyunw_close(pyunw_target *target);
 PYUNW_API int pyunw_target_describe(const pyunw_target *target, pyunw_target_info *info);
 
 /**
+ * Say whether the interpreter is being finalized (Py_Finalize has begun).
+ * @return 1 or 0; PYUNW_ERR_ARGUMENT; PYUNW_ERR_NOT_OPEN; PYUNW_ERR_NOT_INITIALIZED; PYUNW_ERR_FINALIZED;
+ *         PYUNW_ERR_LAYOUT; PYUNW_ERR_FAULT. Signal-safe: yes. Allocates: no. Threads: any. Since: 0.1.
+ */
+PYUNW_API int pyunw_is_finalizing(const pyunw_target *target);
+
+/**
  * Install the SIGSEGV and SIGBUS handler that trapped loads need. It resumes a labelled load of pyunwind's with an
  * error, and hands every other fault to the handler that was there before, or to the default action.
  * @return 0, also if it is installed already; PYUNW_ERR_SYSTEM.
@@ -219,7 +226,7 @@ typedef struct {
 
 /** A walk over thread states: opaque, of fixed size, in the caller's memory. */
 typedef struct {
-    uint64_t opaque[112];
+    uint64_t opaque[32];
 } pyunw_thread_cursor;
 
 /**
@@ -317,7 +324,7 @@ PYUNW_API const char *pyunw_end_name(int end);
  * those the longest run of frames from the root that both show is given; status->unconfirmed says how many innermost
  * frames were left out.
  * @param tstate  Thread state as pyunw_threads_next(), pyunw_current_thread() or CPython gave it, still alive.
- *                0: the calling thread's.
+ *                0: the calling thread's. One that is known costs less than 0, which must look for it.
  * @param frames  Caller's array; only the entries counted in the result are written.
  * @param max     Room in frames; 0 is allowed and only sets status.
  * @param status  Out, may be NULL.
@@ -331,7 +338,7 @@ PYUNW_API int pyunw_walk(const pyunw_target *target, pyunw_addr tstate, pyunw_ra
 
 /** A walk over frames: opaque, of fixed size, in the caller's memory. */
 typedef struct {
-    uint64_t opaque[96];
+    uint64_t opaque[80];
 } pyunw_frame_cursor;
 
 /**

@@ -70,7 +70,7 @@ static int cut_cycle(const struct walk *walk, const struct frame_array *array, i
     return count;
 }
 
-static int capture_own(struct walk *walk, const struct frame_array *array, pyunw_status *status)
+static int take_all(struct walk *walk, const struct frame_array *array, pyunw_status *status)
 {
     int count = pyunw_walk_take(walk, (pyunw_raw_frame *)(void *)array->begin, array->stride, array->max);
     pyunw_raw_frame beyond;
@@ -84,6 +84,19 @@ static int capture_own(struct walk *walk, const struct frame_array *array, pyunw
     if (kept < count)
         status->depth = kept;
     return describe_all(walk, array, kept, status);
+}
+
+/*
+ * A thread that stands still meanwhile: the calling one, or one of an image that does not change.
+ * Not inlined, as capture_running(): a walk takes much of the stack, and is not there while its thread is looked for.
+ */
+__attribute__((noinline)) static int capture_still(const struct target *target, const struct memory *memory,
+                                                   pyunw_addr tstate, bool own, const struct frame_array *array,
+                                                   pyunw_status *status)
+{
+    struct walk walk;
+    int err = pyunw_walk_begin(&walk, target, memory, tstate, own);
+    return err < 0 ? err : take_all(&walk, array, status);
 }
 
 /* ---- A thread that may run on ---- */
@@ -208,8 +221,9 @@ static int try_running(struct walk *walk, const struct frame_array *array, pyunw
     return described - agreement.first;
 }
 
-static int capture_running(const struct target *target, const struct memory *memory, pyunw_addr tstate,
-                           const struct frame_array *array, pyunw_status *status)
+__attribute__((noinline)) static int capture_running(const struct target *target, const struct memory *memory,
+                                                     pyunw_addr tstate, const struct frame_array *array,
+                                                     pyunw_status *status)
 {
     enum { TRIES = 8 };
     struct walk walk;
@@ -230,7 +244,6 @@ static int capture(const pyunw_target *handle, pyunw_addr tstate, const struct f
     const struct target *target = open_target(handle);
     struct memory memory;
     pyunw_status unasked;
-    struct walk walk;
     bool own = false;
     if (target == NULL)
         return not_open(handle);
@@ -244,8 +257,7 @@ static int capture(const pyunw_target *handle, pyunw_addr tstate, const struct f
         return err;
     if (!own && !(is_image(target) && !target->image.may_change))
         return capture_running(target, &memory, tstate, array, status);
-    err = pyunw_walk_begin(&walk, target, &memory, tstate, own);
-    return err < 0 ? err : capture_own(&walk, array, status);
+    return capture_still(target, &memory, tstate, own, array, status);
 }
 
 int pyunw_walk(const pyunw_target *target, pyunw_addr tstate, pyunw_raw_frame *frames, int max, pyunw_status *status)

@@ -88,8 +88,10 @@ static int open_table(const struct target *target, const struct memory *memory, 
     return PYUNW_OK;
 }
 
-int pyunw_code_position(const struct target *target, const struct memory *memory, const struct code_fields *fields,
-                        int32_t offset, pyunw_position *position)
+/* Not inlined: its buffer would add to that of the texts, which are not there at the same time. */
+__attribute__((noinline)) int pyunw_code_position(const struct target *target, const struct memory *memory,
+                                                  const struct code_fields *fields, int32_t offset,
+                                                  pyunw_position *position)
 {
     struct byte_stream stream;
     *position = NO_POSITION;
@@ -126,8 +128,8 @@ struct text_place {
     uint32_t unreadable_flag;
 };
 
-static void describe_text(const struct target *target, const struct memory *memory, pyunw_addr object,
-                          struct text_place *place, uint32_t *flags)
+__attribute__((noinline)) static void describe_text(const struct target *target, const struct memory *memory,
+                                                    pyunw_addr object, struct text_place *place, uint32_t *flags)
 {
     struct text text;
     bool truncated = false;

@@ -13,6 +13,21 @@ int pyunw_check_runtime(const struct target *target, const struct memory *memory
     return pyunw_runtime_state(target, &runtime_memory, main_interpreter);
 }
 
+int pyunw_is_finalizing(const pyunw_target *handle)
+{
+    const struct target *target = open_target(handle);
+    if (target == NULL)
+        return not_open(handle);
+    struct memory memory = pyunw_own_memory(target);
+    pyunw_addr main_interpreter = 0;
+    pyunw_addr finalizing = 0;
+    int err = pyunw_check_runtime(target, &memory, &main_interpreter);
+    struct memory here = memory_at(target, &memory, target->runtime);
+    if (err == 0)
+        err = pyunw_read_u64(&here, target->runtime + target->layout.at.runtime.finalizing, &finalizing);
+    return err < 0 ? err : finalizing != 0;
+}
+
 static bool is_attached(const struct layout *layout, uint64_t status_word, uint64_t state_word)
 {
     if (layout->at.thread.state != 0)
@@ -191,6 +206,19 @@ ALWAYS_INLINE void scan_threads(enum load_kind how, const struct target *target,
     }
 }
 
+/* Not inlined: each has room for a thread state, and only one is at work. */
+__attribute__((noinline)) static void scan_trapped(const struct target *target, const struct memory *memory,
+                                                   pyunw_addr interpreter, pyunw_addr head, struct own_search *search)
+{
+    scan_threads(LOAD_TRAPPED, target, memory, interpreter, head, search);
+}
+
+__attribute__((noinline)) static void scan_copied(const struct target *target, const struct memory *memory,
+                                                  pyunw_addr interpreter, pyunw_addr head, struct own_search *search)
+{
+    scan_threads(LOAD_COPY, target, memory, interpreter, head, search);
+}
+
 static int scan_interpreters(const struct target *target, const struct memory *memory, struct own_search *search)
 {
     const struct layout_offsets *at = &target->layout.at;
@@ -206,9 +234,9 @@ static int scan_interpreters(const struct target *target, const struct memory *m
         if (err < 0)
             return err;
         if (memory->kind == MEMORY_TRAPPED)
-            scan_threads(LOAD_TRAPPED, target, memory, interpreter, head, search);
+            scan_trapped(target, memory, interpreter, head, search);
         else
-            scan_threads(LOAD_COPY, target, memory, interpreter, head, search);
+            scan_copied(target, memory, interpreter, head, search);
         if (search->attached != 0)
             return PYUNW_OK;
         err = pyunw_read_u64(&here, interpreter + at->interpreter.next, &interpreter);

@@ -372,34 +372,47 @@ int pyunw_walk_begin(struct walk *walk, const struct target *target, const struc
     return PYUNW_OK;
 }
 
+/*
+ * The memory to ask a thread state with whose it is. It may have ended since the caller heard of it; but who holds
+ * the GIL has not, nor has the main thread's state inside the runtime.
+ */
+static struct memory memory_to_ask(const struct target *target, pyunw_addr main_interpreter, pyunw_addr tstate)
+{
+    struct memory plain = {.kind = MEMORY_DIRECT};
+    pyunw_addr holder = 0;
+    if (target->memory != PYUNW_MEMORY_DIRECT)
+        return pyunw_safe_memory(target);
+    bool lives = tstate - target->runtime < target->layout.at.runtime.size;
+    bool asked = main_interpreter - target->runtime < target->layout.at.runtime.size ||
+                 target->layout.at.runtime.tstate_current != 0;
+    if (!lives && asked)
+        lives = pyunw_gil_holder(target, &plain, main_interpreter, &holder) == 0 && holder == tstate;
+    return lives ? plain : pyunw_safe_memory(target);
+}
+
 int pyunw_walk_choose(const struct target *target, pyunw_addr *tstate, struct memory *memory, bool *own)
 {
-    pyunw_addr found = 0;
     pyunw_addr main_interpreter = 0;
-    *own = false;
-    if (is_image(target)) {
-        *memory = pyunw_safe_memory(target);
-        int err = pyunw_check_runtime(target, memory, &main_interpreter);
-        if (err < 0)
-            return err;
-        return *tstate == 0 ? PYUNW_ERR_NO_THREAD : PYUNW_OK;
-    }
-    int err = pyunw_find_own_thread(target, &found);
-    if (err < 0 && (*tstate == 0 || err != PYUNW_ERR_NO_THREAD))
-        return err;
-    if (*tstate == 0)
-        *tstate = found;
-    if (err == 0 && *tstate == found) {
-        *own = true;
+    uint64_t id = 0;
+    int err = PYUNW_OK;
+    *own = true;
+    if (*tstate == 0) {
+        err = pyunw_find_own_thread(target, tstate);
         *memory = pyunw_own_memory(target);
-        return PYUNW_OK;
+        return err;
     }
-    /* Another of the calling thread's own, in another interpreter, does not run either. */
-    *memory = pyunw_safe_memory(target);
-    struct thread_fields fields;
-    err = pyunw_read_thread(target, memory, *tstate, &fields);
-    *own = err == 0 && fields.thread_id == own_thread_id(target);
-    return err < 0 ? PYUNW_ERR_FAULT : PYUNW_OK;
+    *memory = pyunw_own_memory(target);
+    err = pyunw_check_runtime(target, memory, &main_interpreter);
+    if (err < 0)
+        return err;
+    struct memory asked = memory_to_ask(target, main_interpreter, *tstate);
+    if (!plausible_address(*tstate) || pyunw_read_u64(&asked, *tstate + target->layout.at.thread.thread_id, &id) < 0)
+        return PYUNW_ERR_FAULT;
+    /* In whatever interpreter: none of the calling thread's own states runs on meanwhile. */
+    *own = !is_image(target) && id == own_thread_id(target);
+    if (!*own)
+        *memory = asked.kind == MEMORY_DIRECT ? pyunw_safe_memory(target) : asked;
+    return PYUNW_OK;
 }
 
 /* ---- The cursor ---- */

@@ -44,7 +44,7 @@ __attribute__((constructor)) static void open_when_loaded(void)
 }
 
 /* The target that is to read tstate, or NULL where it is no thread state. */
-static const pyunw_target *choose_target(pyunw_addr tstate)
+__attribute__((noinline)) static const pyunw_target *choose_target(pyunw_addr tstate)
 {
     const struct own_process *process = atomic_load(&own_process);
     pyunw_addr own = 0;
@@ -100,15 +100,16 @@ static void add_to_run(struct frame_digest *run, pyunw_raw_frame raw)
 }
 
 /* Is this run of frames still part of the thread's stack? Then the code objects lived while they were described. */
-static bool run_still_stands(const pyunw_target *handle, pyunw_addr tstate, pyunw_addr innermost,
-                             const struct frame_digest *run)
+__attribute__((noinline)) static bool run_still_stands(const struct target *target, const struct memory *memory,
+                                                       pyunw_addr tstate, pyunw_addr innermost,
+                                                       const struct frame_digest *run)
 {
-    pyunw_frame_cursor cursor;
+    struct walk walk;
     pyunw_raw_frame raw;
     struct frame_digest again = {0};
-    if (pyunw_frames_begin(handle, tstate, &cursor) < 0)
+    if (pyunw_walk_begin(&walk, target, memory, tstate, false) < 0)
         return false;
-    while (again.count < run->count && pyunw_frames_next(&cursor, &raw) == 1) {
+    while (again.count < run->count && pyunw_walk_take(&walk, &raw, sizeof raw, 1) == 1) {
         if (again.count > 0 || raw.frame == innermost)
             add_to_run(&again, raw);
     }
@@ -134,7 +135,7 @@ static int collect(pyunw_addr tstate, const struct entries *entries, pyunw_statu
         for (int at = 0; at < count && !own; at++)
             add_to_run(&run, raw_frames(entries)[at]);
         fill_all(target, &memory, entries, count);
-        if (own || run_still_stands(handle, tstate, innermost, &run))
+        if (own || run_still_stands(target, &memory, tstate, innermost, &run))
             return count;
     }
     return 0;
