@@ -91,11 +91,11 @@ static int take_all(struct walk *walk, const struct frame_array *array, pyunw_st
  * Not inlined, as capture_running(): a walk takes much of the stack, and is not there while its thread is looked for.
  */
 __attribute__((noinline)) static int capture_still(const struct target *target, const struct memory *memory,
-                                                   pyunw_addr tstate, bool own, const struct frame_array *array,
+                                                   pyunw_addr tstate, const struct frame_array *array,
                                                    pyunw_status *status)
 {
     struct walk walk;
-    int err = pyunw_walk_begin(&walk, target, memory, tstate, own);
+    int err = pyunw_walk_begin(&walk, target, memory, tstate, true);
     return err < 0 ? err : take_all(&walk, array, status);
 }
 
@@ -152,7 +152,7 @@ static bool agree(struct walk *second, const struct frame_array *array, int coun
             agreement->first = found;
             agreement->moved = false;
         }
-        if (seen->code != raw.code || seen->kind != raw.kind) {
+        if (seen->code != raw.code || seen->kind != raw.kind || seen->reserved != raw.reserved) {
             agreement->first = found + 1;
             agreement->moved = false;
         } else if (seen->offset != raw.offset) {
@@ -175,6 +175,7 @@ static bool describe_moved(struct walk *second, const struct frame_array *array,
     if (!array->described)
         return true;
     if (pyunw_code_read(target, &second->memory, frame->raw.code, &fields) < 0 ||
+        code_fingerprint(&fields) != frame->raw.reserved ||
         pyunw_code_position(target, &second->memory, &fields, frame->raw.offset, &frame->position) < 0)
         return false;
     return pyunw_read_u64(&second->memory, frame->raw.frame + target->layout.at.frame.executable, &executable) == 0 &&
@@ -215,6 +216,8 @@ static int try_running(struct walk *walk, const struct frame_array *array, pyunw
         return -1;
     status->unconfirmed = agreement.first > agreement.skipped ? agreement.first : agreement.skipped;
     move_to_front(array, agreement.first, described - agreement.first);
+    for (int n = 0; n < described - agreement.first; n++)
+        raw_at(array, n)->reserved = 0;
     if (tail.count > 0)
         status->end = PYUNW_TRUNCATED;
     status->depth = described - agreement.first;
@@ -244,7 +247,7 @@ static int capture(const pyunw_target *handle, pyunw_addr tstate, const struct f
     const struct target *target = open_target(handle);
     struct memory memory;
     pyunw_status unasked;
-    bool own = false;
+    bool still = false;
     if (target == NULL)
         return not_open(handle);
     if (array->max < 0 || (array->max > 0 && array->begin == NULL))
@@ -252,12 +255,12 @@ static int capture(const pyunw_target *handle, pyunw_addr tstate, const struct f
     if (status == NULL)
         status = &unasked;
     *status = (pyunw_status){0};
-    int err = pyunw_walk_choose(target, &tstate, &memory, &own);
+    int err = pyunw_walk_choose(target, &tstate, &memory, &still);
     if (err < 0)
         return err;
-    if (!own && !(is_image(target) && !target->image.may_change))
+    if (!still)
         return capture_running(target, &memory, tstate, array, status);
-    return capture_still(target, &memory, tstate, own, array, status);
+    return capture_still(target, &memory, tstate, array, status);
 }
 
 int pyunw_walk(const pyunw_target *target, pyunw_addr tstate, pyunw_raw_frame *frames, int max, pyunw_status *status)

@@ -18,6 +18,18 @@ struct code_fields {
     uint32_t version; /* co_version, 0 where there is none */
 };
 
+/*
+ * A short digest of a code object's identity: another one that took over its address mostly has another. Never 0.
+ * Walks of threads that run on carry it in pyunw_raw_frame.reserved, until it was compared.
+ */
+static inline uint16_t code_fingerprint(const struct code_fields *fields)
+{
+    uint64_t words = fields->filename * 3 ^ fields->name * 5 ^ fields->table * 7 ^ (uint64_t)fields->version << 32 ^
+                     (uint32_t)fields->firstlineno;
+    words *= UINT64_C(0x9e3779b97f4a7c15);
+    return (uint16_t)(words >> 48 | 1u);
+}
+
 /* Read them: 0, PYUNW_ERR_FAULT, or PYUNW_ERR_CORRUPT where it is no code object. */
 int pyunw_code_read(const struct target *target, const struct memory *memory, pyunw_addr code,
                     struct code_fields *fields);

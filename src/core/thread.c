@@ -204,6 +204,12 @@ ALWAYS_INLINE void scan_threads(enum load_kind how, const struct target *target,
         previous = tstate;
         tstate = next;
     }
+    /* A head that ended before it was read may say that it is the last. */
+    pyunw_addr again = head;
+    struct memory here = memory_at(target, memory, interpreter);
+    if (previous == head &&
+        (pyunw_read_u64(&here, interpreter + target->layout.at.interpreter.threads_head, &again) < 0 || again != head))
+        search->changed = true;
 }
 
 /* Not inlined: each has room for a thread state, and only one is at work. */
@@ -271,7 +277,7 @@ static pyunw_addr find_own_in_runtime(const struct target *target, pyunw_addr ma
 
 int pyunw_find_own_thread(const struct target *target, pyunw_addr *tstate)
 {
-    enum { TRIES = 8 };
+    enum { TRIES = 64 }; /* threads that come and go can make a scan begin again for long */
     if (is_image(target))
         return PYUNW_ERR_NO_THREAD;
     struct memory plain = {.kind = MEMORY_DIRECT};

@@ -104,6 +104,22 @@ static void tell(const struct thread_walk *walk, const struct thread_fields *fie
 
 enum place { PLACE_FOUND, PLACE_END, PLACE_LOST };
 
+/*
+ * Is this thread state in the list still? Asked where one says that it is the last: the memory of one that has ended
+ * may say so too, while all else in it is as it was (malloc clears the second word of a block that it hands out).
+ */
+static bool is_linked(const struct thread_walk *walk, pyunw_addr tstate)
+{
+    const struct layout_offsets *at = &walk->target->layout.at;
+    pyunw_addr back = 0;
+    pyunw_addr forward = 0;
+    if (read_at(walk, tstate + at->thread.prev, &back) < 0)
+        return false;
+    if (back == 0)
+        return read_at(walk, walk->interpreter + at->interpreter.threads_head, &forward) == 0 && forward == tstate;
+    return plausible_address(back) && read_at(walk, back + at->thread.next, &forward) == 0 && forward == tstate;
+}
+
 /* Find the first thread state of the list that is older than what was told, beginning at its head. */
 static enum place find_from_head(struct thread_walk *walk, pyunw_addr *tstate, struct thread_fields *fields)
 {
@@ -119,7 +135,9 @@ static enum place find_from_head(struct thread_walk *walk, pyunw_addr *tstate, s
         previous = *tstate;
         *tstate = fields->next;
     }
-    return *tstate == 0 ? PLACE_END : PLACE_LOST;
+    if (*tstate != 0)
+        return PLACE_LOST;
+    return previous == 0 || is_linked(walk, previous) ? PLACE_END : PLACE_LOST;
 }
 
 /* Find the next thread state from the one that was told last, if that is still where it was. */
@@ -131,7 +149,7 @@ static enum place find_from_last(struct thread_walk *walk, pyunw_addr *tstate, s
         return PLACE_LOST;
     *tstate = last.next;
     if (*tstate == 0)
-        return PLACE_END;
+        return is_linked(walk, walk->tstate) ? PLACE_END : PLACE_LOST;
     if (pyunw_read_thread(walk->target, &walk->memory, *tstate, fields) < 0 ||
         fields->interpreter != walk->interpreter || fields->prev != walk->tstate || fields->id >= walk->told_id)
         return PLACE_LOST;

@@ -8,6 +8,7 @@
  * Signal-safe: yes.
  */
 #include "walk.h"
+#include "code.h"
 #include "layout_semantics.h"
 #include "layout_tables.h"
 
@@ -83,7 +84,20 @@ ALWAYS_INLINE const uint8_t *view_code(enum load_kind how, struct plan plan, str
 struct code_words {
     int32_t offset;
     uint8_t kind;
+    uint16_t fingerprint; /* of a thread that may run on; else 0 */
 };
+
+ALWAYS_INLINE uint16_t fingerprint_of(enum load_kind how, const struct layout_code *at, const uint8_t *view, int *fault)
+{
+    struct code_fields fields = {
+        .filename = load_u64(how, view + at->filename, fault),
+        .name = load_u64(how, view + at->name, fault),
+        .table = load_u64(how, view + at->table, fault),
+        .firstlineno = (int32_t)load_u32(how, view + at->firstlineno, fault),
+        .version = at->version != 0 ? load_u32(how, view + at->version, fault) : 0,
+    };
+    return code_fingerprint(&fields);
+}
 
 /* CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR; CO_OPTIMIZED and CO_NEWLOCALS mark functions (cpython/code.h). */
 ALWAYS_INLINE uint8_t kind_of(uint32_t flags)
@@ -112,6 +126,9 @@ ALWAYS_INLINE int read_code(enum load_kind how, struct plan plan, struct walk *w
         return -1;
     pyunw_addr type = load_u64(how, view + plan.at->object.type, &fault);
     words->kind = kind_of(load_u32(how, view + at->flags, &fault));
+    words->fingerprint = 0;
+    if (!walk->still)
+        words->fingerprint = fingerprint_of(how, at, view, &fault);
     if (fault || __builtin_expect(type != walk->code_type && !pyunw_type_is_code(walk, type), 0))
         return -1;
     if (plan.is->instruction_scale != 0)
@@ -157,8 +174,13 @@ static void end_walk(struct walk *walk, enum pyunw_end end, pyunw_addr address)
 
 static void end_at_bottom(struct walk *walk)
 {
+    /*
+     * 3.9, 3.10: a generator that hands an exception on to the one it delegates to stands at the bottom of the chain
+     * for that time (_gen_throw, genobject.c); its callers cannot be seen.
+     */
+    bool cut = walk->still && walk->target->layout.is.instruction_scale != 0;
     if (walk->chain.last != 0 && !pyunw_stack_may_end(walk))
-        end_walk(walk, PYUNW_CORRUPT, walk->chain.last);
+        end_walk(walk, cut ? PYUNW_TORN : PYUNW_CORRUPT, walk->chain.last);
     else if (walk->torn_start)
         end_walk(walk, PYUNW_TORN, 0);
     else
@@ -218,7 +240,7 @@ ALWAYS_INLINE enum step step(enum load_kind how, struct plan plan, struct walk *
             continue;
         }
         /* Of a thread that runs on, a frame object that is not being executed is one that was let go. */
-        if (plan.is->instruction_scale != 0 && !fields.runs && !walk->own)
+        if (plan.is->instruction_scale != 0 && !fields.runs && !walk->still)
             return STEP_BAD;
         int good = read_code(how, plan, walk, &fields, &words);
         if (__builtin_expect(good < 0, 0))
@@ -233,7 +255,7 @@ ALWAYS_INLINE enum step step(enum load_kind how, struct plan plan, struct walk *
         raw->offset = words.offset;
         raw->kind = words.kind;
         raw->flags = entered_from_c(how, plan, walk, &fields) ? PYUNW_FRAME_ENTRY : 0;
-        raw->reserved = 0;
+        raw->reserved = words.fingerprint;
         return STEP_GIVEN;
     }
     return STEP_BOTTOM;
@@ -343,7 +365,7 @@ void pyunw_walk_status(const struct walk *walk, pyunw_status *status)
 /* ---- Beginning ---- */
 
 int pyunw_walk_begin(struct walk *walk, const struct target *target, const struct memory *memory, pyunw_addr tstate,
-                     bool own)
+                     bool still)
 {
     const struct layout_thread *at = &target->layout.at.thread;
     walk->magic = WALK_MAGIC;
@@ -352,7 +374,7 @@ int pyunw_walk_begin(struct walk *walk, const struct target *target, const struc
     walk->tstate = tstate;
     walk->code_type = target->code_type;
     walk->base_frame = 0;
-    walk->own = own;
+    walk->still = still;
     walk->torn_start = false;
     walk->ended = false;
     walk->end = PYUNW_COMPLETE;
@@ -390,12 +412,12 @@ static struct memory memory_to_ask(const struct target *target, pyunw_addr main_
     return lives ? plain : pyunw_safe_memory(target);
 }
 
-int pyunw_walk_choose(const struct target *target, pyunw_addr *tstate, struct memory *memory, bool *own)
+int pyunw_walk_choose(const struct target *target, pyunw_addr *tstate, struct memory *memory, bool *still)
 {
     pyunw_addr main_interpreter = 0;
     uint64_t id = 0;
     int err = PYUNW_OK;
-    *own = true;
+    *still = true;
     if (*tstate == 0) {
         err = pyunw_find_own_thread(target, tstate);
         *memory = pyunw_own_memory(target);
@@ -409,8 +431,8 @@ int pyunw_walk_choose(const struct target *target, pyunw_addr *tstate, struct me
     if (!plausible_address(*tstate) || pyunw_read_u64(&asked, *tstate + target->layout.at.thread.thread_id, &id) < 0)
         return PYUNW_ERR_FAULT;
     /* In whatever interpreter: none of the calling thread's own states runs on meanwhile. */
-    *own = !is_image(target) && id == own_thread_id(target);
-    if (!*own)
+    *still = is_image(target) ? !target->image.may_change : id == own_thread_id(target);
+    if (!*still)
         *memory = asked.kind == MEMORY_DIRECT ? pyunw_safe_memory(target) : asked;
     return PYUNW_OK;
 }
@@ -423,15 +445,15 @@ int pyunw_frames_begin(const pyunw_target *handle, pyunw_addr tstate, pyunw_fram
 {
     const struct target *target = open_target(handle);
     struct memory memory;
-    bool own = false;
+    bool still = false;
     if (target == NULL)
         return not_open(handle);
     if (cursor == NULL)
         return PYUNW_ERR_ARGUMENT;
     struct walk *walk = (struct walk *)(void *)cursor;
     walk->magic = 0;
-    int err = pyunw_walk_choose(target, &tstate, &memory, &own);
-    return err < 0 ? err : pyunw_walk_begin(walk, target, &memory, tstate, own);
+    int err = pyunw_walk_choose(target, &tstate, &memory, &still);
+    return err < 0 ? err : pyunw_walk_begin(walk, target, &memory, tstate, still);
 }
 
 int pyunw_frames_next(pyunw_frame_cursor *cursor, pyunw_raw_frame *frame)
@@ -441,7 +463,10 @@ int pyunw_frames_next(pyunw_frame_cursor *cursor, pyunw_raw_frame *frame)
         return PYUNW_ERR_ARGUMENT;
     if (walk->magic != WALK_MAGIC)
         return PYUNW_ERR_NOT_OPEN;
-    return pyunw_walk_take(walk, frame, sizeof *frame, 1);
+    int result = pyunw_walk_take(walk, frame, sizeof *frame, 1);
+    if (result == 1)
+        frame->reserved = 0;
+    return result;
 }
 
 int pyunw_frames_end(const pyunw_frame_cursor *cursor, pyunw_status *status)

@@ -28,7 +28,7 @@ struct walk {
     pyunw_addr tstate;
     pyunw_addr code_type;  /* PyCode_Type; 0: not known yet */
     pyunw_addr base_frame; /* 3.15: where a stack ends */
-    bool own;              /* the calling thread's */
+    bool still;            /* the thread does not run meanwhile: the calling one, or one of an image */
     bool torn_start;       /* 3.11, 3.12: the innermost frame was not to be had: the walk began at an outer one */
     bool ended;            /* end tells how */
     uint8_t end;           /* enum pyunw_end */
@@ -42,11 +42,11 @@ struct walk {
 };
 
 /*
- * Begin a walk. own: tstate is the calling thread's. 0, also where there is no frame (walk->end says so);
+ * Begin a walk. still: the thread does not run meanwhile. 0, also where there is no frame (walk->end says so);
  * PYUNW_ERR_FAULT where the thread state cannot be read.
  */
 int pyunw_walk_begin(struct walk *walk, const struct target *target, const struct memory *memory, pyunw_addr tstate,
-                     bool own);
+                     bool still);
 
 /*
  * Take up to max frames; entries lie stride bytes apart, a multiple of 8. The count; fewer than max means that the
@@ -57,10 +57,11 @@ int pyunw_walk_take(struct walk *walk, pyunw_raw_frame *frames, size_t stride, i
 void pyunw_walk_status(const struct walk *walk, pyunw_status *status);
 
 /*
- * Which memory reads a thread state, and whether it is the calling thread's. tstate 0 is replaced by the own one.
+ * Which memory reads a thread state, and whether its thread stands still meanwhile: the calling one does, and any of
+ * an image that does not change. tstate 0 is replaced by the calling thread's.
  * 0, or errors of pyunw_walk().
  */
-int pyunw_walk_choose(const struct target *target, pyunw_addr *tstate, struct memory *memory, bool *own);
+int pyunw_walk_choose(const struct target *target, pyunw_addr *tstate, struct memory *memory, bool *still);
 
 /* ---- For walk_start.c ---- */
 

@@ -45,9 +45,10 @@ bool pyunw_stack_may_end(struct walk *walk)
         return false;
     if (layout->is.has_shims)
         return owner_is_hidden(&layout->is, fields.owner) &&
-               (walk->own || walk->base_frame == 0 || last == walk->base_frame);
+               (walk->still || walk->base_frame == 0 || last == walk->base_frame);
+    /* A frame that is being entered or left stands alone; any other that is not being run was left by its callers. */
     if (layout->is.instruction_scale != 0)
-        return fields.runs || walk->own;
+        return fields.runs || (walk->still && walk->chain.depth == 1);
     if (fields.owner == layout->is.generator_owner)
         return generator_runs(walk, last);
     return is_first_of_data_stack(walk, last);

@@ -5,10 +5,10 @@
 #include "write_stack.h"
 
 int pyunw_stack_begin(struct stack_stream *stream, const struct target *target, const struct memory *memory,
-                      pyunw_addr tstate, bool own)
+                      pyunw_addr tstate, bool still)
 {
     stream->digest = (struct frame_digest){0};
-    return pyunw_walk_begin(&stream->walk, target, memory, tstate, own);
+    return pyunw_walk_begin(&stream->walk, target, memory, tstate, still);
 }
 
 int pyunw_stack_next(struct stack_stream *stream, pyunw_raw_frame *raw, struct code_fields *fields)
@@ -31,7 +31,7 @@ enum pyunw_end pyunw_stack_end(struct stack_stream *stream)
     enum pyunw_end end = (enum pyunw_end)walk->end;
     const struct target *target = walk->target;
     struct memory memory = walk->memory;
-    if (walk->own || (is_image(target) && !target->image.may_change))
+    if (walk->still)
         return end;
     struct frame_digest again = {0};
     pyunw_raw_frame raw;

@@ -17,7 +17,7 @@ struct stack_stream {
 
 /* Begin; errors of pyunw_walk_begin(). */
 int pyunw_stack_begin(struct stack_stream *stream, const struct target *target, const struct memory *memory,
-                      pyunw_addr tstate, bool own);
+                      pyunw_addr tstate, bool still);
 
 /* 1 for one more frame with the words of its code; 0 at the end. */
 int pyunw_stack_next(struct stack_stream *stream, pyunw_raw_frame *raw, struct code_fields *fields);
