@@ -36,6 +36,14 @@ static bool generator_runs(const struct walk *walk, pyunw_addr frame)
            state == layout->is.generator_executing;
 }
 
+/* CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR. */
+static bool is_generator_code(const struct walk *walk, pyunw_addr code)
+{
+    uint32_t flags = 0;
+    return pyunw_read_u32(&walk->memory, code + walk->target->layout.at.code.flags, &flags) == 0 &&
+           (flags & 0x2a0u) != 0;
+}
+
 bool pyunw_stack_may_end(struct walk *walk)
 {
     const struct layout *layout = &walk->target->layout;
@@ -46,9 +54,12 @@ bool pyunw_stack_may_end(struct walk *walk)
     if (layout->is.has_shims)
         return owner_is_hidden(&layout->is, fields.owner) &&
                (walk->still || walk->base_frame == 0 || last == walk->base_frame);
-    /* A frame that is being entered or left stands alone; any other that is not being run was left by its callers. */
+    /*
+     * A function's only frame, while it is being entered or left, is not being run; any other such frame at the
+     * bottom was left there by its callers.
+     */
     if (layout->is.instruction_scale != 0)
-        return fields.runs || (walk->still && walk->chain.depth == 1);
+        return fields.runs || (walk->still && walk->chain.depth == 1 && !is_generator_code(walk, fields.executable));
     if (fields.owner == layout->is.generator_owner)
         return generator_runs(walk, last);
     return is_first_of_data_stack(walk, last);
