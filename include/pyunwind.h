@@ -188,7 +188,8 @@ PYUNW_API int pyunw_is_finalizing(const pyunw_target *target);
 /**
  * Install the SIGSEGV and SIGBUS handler that trapped loads need. It resumes a labelled load of pyunwind's with an
  * error, and hands every other fault to the handler that was there before, or to the default action.
- * @return 0, also if it is installed already; PYUNW_ERR_SYSTEM.
+ * @return 0, also if it is installed already, and if another handler was put in front of it meanwhile (which may call
+ *         it, so it stays behind: captures use guarded reads); PYUNW_ERR_SYSTEM.
  * Signal-safe: no. Allocates: no. Threads: one at a time. Since: 0.1.
  */
 PYUNW_API int pyunw_trap_install(void);
@@ -203,13 +204,14 @@ PYUNW_API int pyunw_trap_remove(void);
 /* ---- Threads ------------------------------------------------------------------------------------------------- */
 
 enum pyunw_thread_flags {
-    PYUNW_THREAD_MAIN = 1,        /* the main thread of the process (_PyRuntime.main_thread) */
-    PYUNW_THREAD_CURRENT = 2,     /* the calling thread's: the attached one, else the newest with frames */
-    PYUNW_THREAD_HOLDS_GIL = 4,   /* never set where the GIL is disabled */
-    PYUNW_THREAD_FINALIZING = 8,  /* the runtime is finalizing in this thread */
-    PYUNW_THREAD_COLLECTING = 16, /* its interpreter's garbage collector runs and this thread holds the GIL */
-    PYUNW_THREAD_ATTACHED = 32,   /* attached to its interpreter (3.12+; before: holds the GIL) */
-    PYUNW_THREAD_HAS_FRAMES = 64, /* at least one frame, perhaps only an interpreter's entry frame */
+    PYUNW_THREAD_MAIN = 1,                /* the main thread of the process (_PyRuntime.main_thread) */
+    PYUNW_THREAD_CURRENT = 2,             /* the calling thread's: the attached one, else the newest with frames */
+    PYUNW_THREAD_HOLDS_GIL = 4,           /* never set where the GIL is disabled */
+    PYUNW_THREAD_FINALIZING = 8,          /* the runtime is finalizing in this thread */
+    PYUNW_THREAD_COLLECTING = 16,         /* its interpreter's garbage collector runs and this thread holds the GIL */
+    PYUNW_THREAD_ATTACHED = 32,           /* attached to its interpreter (3.12+; before: holds the GIL) */
+    PYUNW_THREAD_HAS_FRAMES = 64,         /* at least one frame, perhaps only an interpreter's entry frame */
+    PYUNW_THREAD_FRAMES_UNREADABLE = 128, /* whether it has frames could not be read */
 };
 
 /** One thread state. A thread that has entered several interpreters has one in each. */
@@ -277,8 +279,9 @@ enum pyunw_frame_kind {
     PYUNW_FRAME_GENERATOR = 1,
     PYUNW_FRAME_COROUTINE = 2,
     PYUNW_FRAME_ASYNC_GENERATOR = 3,
-    PYUNW_FRAME_MODULE = 4, /* module level, also of exec() and eval() */
-    PYUNW_FRAME_CLASS = 5,  /* a class body */
+    PYUNW_FRAME_MODULE = 4,  /* module level, also of exec() and eval() */
+    PYUNW_FRAME_CLASS = 5,   /* a class body */
+    PYUNW_FRAME_UNKNOWN = 6, /* module level or a class body: the name that tells could not be read */
 };
 
 enum pyunw_raw_frame_flags {

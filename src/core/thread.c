@@ -35,16 +35,15 @@ static bool is_attached(const struct layout *layout, uint64_t status_word, uint6
     return layout->is.status_active != 0 && ((uint32_t)status_word & layout->is.status_active) != 0;
 }
 
-static bool has_frames(const struct target *target, const struct memory *memory, pyunw_addr frame,
-                       pyunw_addr base_frame)
+static void look_for_frames(const struct target *target, const struct memory *memory, pyunw_addr frame,
+                            pyunw_addr base_frame, struct thread_fields *fields)
 {
     const struct layout *layout = &target->layout;
-    if (layout->is.has_cframe) {
-        pyunw_addr current = 0;
-        return plausible_address(frame) &&
-               pyunw_read_u64(memory, frame + layout->at.cframe.current_frame, &current) == 0 && current != 0;
-    }
-    return frame != 0 && frame != base_frame;
+    pyunw_addr current = frame;
+    fields->frames_unreadable =
+        layout->is.has_cframe &&
+        (!plausible_address(frame) || pyunw_read_u64(memory, frame + layout->at.cframe.current_frame, &current) < 0);
+    fields->has_frames = !fields->frames_unreadable && current != 0 && current != base_frame;
 }
 
 /* Before 3.11 no thread state holds the kernel's id; the C library's thread descriptor does (pthread_t points to it).
@@ -84,8 +83,8 @@ int pyunw_read_thread(const struct target *target, const struct memory *memory, 
     fields->thread_id = word_at(bytes, at->thread_id);
     fields->id = word_at(bytes, at->id);
     fields->attached = is_attached(layout, word_at(bytes, at->status), word_at(bytes, at->state));
-    fields->has_frames =
-        has_frames(target, memory, word_at(bytes, at->frame), at->base_frame != 0 ? word_at(bytes, at->base_frame) : 0);
+    look_for_frames(target, memory, word_at(bytes, at->frame), at->base_frame != 0 ? word_at(bytes, at->base_frame) : 0,
+                    fields);
     fields->native_id = at->native_thread_id != 0 ? word_at(bytes, at->native_thread_id)
                                                   : native_id_from_pthread(target, memory, fields->thread_id);
     return PYUNW_OK;

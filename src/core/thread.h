@@ -20,6 +20,7 @@ struct thread_fields {
     uint64_t id;
     bool attached; /* 3.12+ */
     bool has_frames;
+    bool frames_unreadable;
 };
 
 int pyunw_read_thread(const struct target *target, const struct memory *memory, pyunw_addr tstate,

@@ -91,6 +91,8 @@ static void tell(const struct thread_walk *walk, const struct thread_fields *fie
         flags |= PYUNW_THREAD_ATTACHED;
     if (fields->has_frames)
         flags |= PYUNW_THREAD_HAS_FRAMES;
+    if (fields->frames_unreadable)
+        flags |= PYUNW_THREAD_FRAMES_UNREADABLE;
     *thread = (pyunw_thread){
         .tstate = walk->tstate,
         .interpreter = walk->interpreter,

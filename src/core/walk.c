@@ -155,11 +155,13 @@ static uint8_t module_or_class(const struct walk *walk, pyunw_addr code)
     pyunw_addr name = 0;
     uint64_t length = 0;
     char text[sizeof module - 1];
-    if (!read_word(walk, code + layout->at.code.name, &name) || !read_word(walk, name + at->length, &length) ||
-        length != sizeof text || pyunw_read(&walk->memory, name + at->ascii_data, text, sizeof text) < 0 ||
-        memcmp(text, module, sizeof text) != 0)
+    if (!read_word(walk, code + layout->at.code.name, &name) || !read_word(walk, name + at->length, &length))
+        return PYUNW_FRAME_UNKNOWN;
+    if (length != sizeof text)
         return PYUNW_FRAME_CLASS;
-    return PYUNW_FRAME_MODULE;
+    if (pyunw_read(&walk->memory, name + at->ascii_data, text, sizeof text) < 0)
+        return PYUNW_FRAME_UNKNOWN;
+    return memcmp(text, module, sizeof text) == 0 ? PYUNW_FRAME_MODULE : PYUNW_FRAME_CLASS;
 }
 
 /* ---- One step ---- */
@@ -197,7 +199,9 @@ ALWAYS_INLINE bool entered_from_c(enum load_kind how, struct plan plan, struct w
     if (!plausible_address(fields->previous))
         return false;
     if (how == LOAD_COPY) {
+        /* What was refused here is not asked for again: the walk ends there, and not with a flag that is a guess. */
         bool read = read_frame_as(how, &plan.at->frame, plan.is, walk, fields->previous, &caller);
+        walk->refused = read ? 0 : fields->previous;
         return read && owner_is_hidden(plan.is, caller.owner);
     }
     int fault = 0;
@@ -230,6 +234,7 @@ ALWAYS_INLINE enum step step(enum load_kind how, struct plan plan, struct walk *
     while (chain->next != 0) {
         pyunw_addr frame = chain->next;
         if (closes_cycle(chain, frame, depth) || chain->mark_span > MAX_FRAMES ||
+            (how == LOAD_COPY && frame == walk->refused) ||
             !read_frame_as(how, &plan.at->frame, plan.is, walk, frame, &fields))
             return STEP_BAD;
         chain->last = frame;
@@ -359,6 +364,7 @@ void pyunw_walk_status(const struct walk *walk, pyunw_status *status)
         .end = walk->ended ? walk->end : PYUNW_TRUNCATED,
         .depth = (int32_t)walk->chain.depth,
         .address = walk->end_address,
+        .unconfirmed = walk->torn_start, /* at least the one that the walk should have begun with */
     };
 }
 
@@ -380,6 +386,7 @@ int pyunw_walk_begin(struct walk *walk, const struct target *target, const struc
     walk->end = PYUNW_COMPLETE;
     walk->cycle = 0;
     walk->end_address = 0;
+    walk->refused = 0;
     walk->chain = (struct chain){0};
     walk->frame_in_scratch = 0;
     walk->code_in_scratch = 0;

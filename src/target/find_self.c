@@ -259,11 +259,14 @@ static bool find_cookie(const struct loaded_object *object, struct found_interpr
     return false;
 }
 
-static bool search_objects(bool (*find)(const struct loaded_object *, struct found_interpreter *),
-                           struct loaded_object *object, struct found_interpreter *found)
+typedef bool find_function(const struct loaded_object *object, struct found_interpreter *found);
+
+/* Search the loaded objects for an interpreter: the one whose _PyRuntime is wanted, or the first. */
+static bool search_objects(find_function *find, pyunw_addr wanted, struct loaded_object *object,
+                           struct found_interpreter *found)
 {
     for (int n = 0; n < MANY_OBJECTS && get_object(n, object); n++) {
-        if (find(object, found))
+        if (find(object, found) && (wanted == 0 || found->runtime == wanted))
             return true;
     }
     return false;
@@ -271,23 +274,17 @@ static bool search_objects(bool (*find)(const struct loaded_object *, struct fou
 
 int pyunw_find_self(pyunw_addr runtime, struct found_interpreter *found)
 {
+    static find_function *const ways[] = {find_in_local_library, find_in_sections, find_cookie};
     *found = (struct found_interpreter){0};
-    bool good = find_by_symbol(RTLD_DEFAULT, found) && !found->has_version_only;
-    struct found_interpreter old = *found;
+    bool good =
+        find_by_symbol(RTLD_DEFAULT, found) && !found->has_version_only && (runtime == 0 || found->runtime == runtime);
+    struct found_interpreter first = *found;
     struct loaded_object *object = good ? NULL : malloc(sizeof *object);
-    if (object != NULL) {
-        good = search_objects(find_in_local_library, object, found) ||
-               search_objects(find_in_sections, object, found) || search_objects(find_cookie, object, found);
-        free(object);
-    }
-    if (!good)
-        *found = old;
-    if (runtime != 0 && runtime != found->runtime) {
-        /* Another interpreter than the first that is found: its types have other addresses. */
-        found->runtime = runtime;
-        found->code_type = 0;
-        found->text_type = 0;
-        good = true;
-    }
-    return good || found->has_version_only ? PYUNW_OK : PYUNW_ERR_NO_PYTHON;
+    for (size_t n = 0; object != NULL && !good && n < sizeof ways / sizeof ways[0]; n++)
+        good = search_objects(ways[n], runtime, object, found);
+    free(object);
+    if (good)
+        return PYUNW_OK;
+    *found = first;
+    return found->has_version_only && runtime == 0 ? PYUNW_OK : PYUNW_ERR_NO_PYTHON;
 }

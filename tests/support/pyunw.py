@@ -64,6 +64,7 @@ PYUNW_THREAD_FINALIZING = 8
 PYUNW_THREAD_COLLECTING = 16
 PYUNW_THREAD_ATTACHED = 32
 PYUNW_THREAD_HAS_FRAMES = 64
+PYUNW_THREAD_FRAMES_UNREADABLE = 128
 
 # enum pyunw_frame_kind
 PYUNW_FRAME_FUNCTION = 0
@@ -72,6 +73,7 @@ PYUNW_FRAME_COROUTINE = 2
 PYUNW_FRAME_ASYNC_GENERATOR = 3
 PYUNW_FRAME_MODULE = 4
 PYUNW_FRAME_CLASS = 5
+PYUNW_FRAME_UNKNOWN = 6
 
 # enum pyunw_raw_frame_flags
 PYUNW_FRAME_ENTRY = 1
@@ -257,6 +259,7 @@ PROTOTYPES = {
     "pyunw_open_self": (c_int, [_TARGET, POINTER(pyunw_options)]),
     "pyunw_open_image": (c_int, [_TARGET, POINTER(pyunw_image), POINTER(pyunw_options)]),
     "pyunw_close": (None, [_TARGET]),
+    "pyunw_is_finalizing": (ctypes.c_int, [_TARGET]),
     "pyunw_target_describe": (c_int, [_TARGET, POINTER(pyunw_target_info)]),
     "pyunw_trap_install": (c_int, []),
     "pyunw_trap_remove": (c_int, []),
