@@ -151,10 +151,11 @@ typedef struct {
  * Py_Finalize and another Py_Initialize, and in a child after fork. An interpreter that dlopen() brings later is
  * found by opening again. Takes nothing of the process: no descriptor, no handler, no memory.
  * @param target   Caller's memory; filled in, whatever it held.
- * @param options  NULL for the defaults. options->message says why when it fails.
+ * @param options  NULL for the defaults. options->message says why when it fails, but for a size that is too small.
  * @return 0; PYUNW_ERR_ARGUMENT; PYUNW_ERR_NO_PYTHON; PYUNW_ERR_UNSUPPORTED (the message names the version);
  *         PYUNW_ERR_LAYOUT (the message names what does not fit); PYUNW_ERR_PERMISSION where no guarded read that
- *         was asked for is allowed.
+ *         was asked for is allowed; PYUNW_ERR_FAULT where options->runtime cannot be read; PYUNW_ERR_FINALIZED where
+ *         the interpreter is finalized: the target is open all the same, and answers once it is initialized again.
  * Signal-safe: no. Allocates: no. Threads: any, one target each. Since: 0.1. CPython: 3.8-3.15.
  */
 PYUNW_API int pyunw_open_self(pyunw_target *target, const pyunw_options *options);

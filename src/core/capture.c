@@ -135,7 +135,8 @@ static bool agree(struct walk *second, const struct frame_array *array, int coun
     *agreement = (struct agreement){.first = count};
     struct frame_digest again = {0};
     while (pyunw_walk_take(second, &raw, sizeof raw, 1) == 1) {
-        if (at == count && count > 0 && agreement->first < count) {
+        /* Beyond the array: only the digest tells. */
+        if (count == 0 || (at == count && agreement->first < count)) {
             digest_add(&again, &raw);
             continue;
         }
@@ -143,8 +144,6 @@ static bool agree(struct walk *second, const struct frame_array *array, int coun
         if (found < 0) {
             agreement->skipped++;
             agreement->first = count;
-            if (count == 0)
-                digest_add(&again, &raw);
             continue;
         }
         pyunw_raw_frame *seen = raw_at(array, found);

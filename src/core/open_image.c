@@ -6,7 +6,7 @@
 
 static int refuse(const pyunw_options *options, int err, const char *what)
 {
-    if (options == NULL || options->message == NULL || options->message_size == 0)
+    if (options == NULL || options->size < sizeof *options || options->message == NULL || options->message_size == 0)
         return err;
     const char *parts[] = {pyunw_strerror(err), what != NULL ? ": " : "", what != NULL ? what : ""};
     size_t done = 0;

@@ -19,7 +19,7 @@ struct text {
     bool ascii;           /* all below 128, so the object says */
     uint16_t buffered;    /* bytes of data that buffer holds already, from the first one */
     uint16_t buffered_at; /* where in buffer they begin */
-    uint8_t buffer[128];
+    uint8_t buffer[96];
 };
 
 /* Look at a str object: 0, PYUNW_ERR_FAULT, or PYUNW_ERR_CORRUPT where it is none. */

@@ -154,6 +154,7 @@ struct own_search {
     pyunw_addr with_frames; /* else the newest that has frames */
     pyunw_addr any;         /* else the newest */
     bool changed;           /* a list was changed under the scan: what was not found may be there all the same */
+    bool refused;           /* a thread state could not be read */
 };
 
 static void consider(const struct target *target, const struct memory *memory, pyunw_addr tstate,
@@ -183,7 +184,7 @@ ALWAYS_INLINE void scan_threads(enum load_kind how, const struct target *target,
         if (n < MAX_THREADS && plausible_address(tstate))
             view = view_structure(how, memory, tstate, target->layout.thread_span, scratch);
         if (view == NULL) {
-            search->changed = true;
+            search->changed = search->refused = true;
             return;
         }
         pyunw_addr back = load_u64(how, view + at->prev, &fault);
@@ -311,7 +312,9 @@ int pyunw_find_own_thread(const struct target *target, pyunw_addr *tstate)
         if (err == 0 && !search.changed)
             return PYUNW_ERR_NO_THREAD;
     }
-    return err < 0 ? err : PYUNW_ERR_TORN;
+    if (err < 0)
+        return err;
+    return search.refused ? PYUNW_ERR_FAULT : PYUNW_ERR_TORN;
 }
 
 int pyunw_current_thread(const pyunw_target *handle, pyunw_addr *tstate)

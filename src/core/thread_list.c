@@ -23,6 +23,9 @@ struct thread_walk {
     bool collecting;   /* the interpreter's garbage collector runs */
     uint32_t interpreters;
     uint32_t threads;
+    pyunw_addr lost_at;
+    int lost_err;
+    int lost_times;
 };
 
 _Static_assert(sizeof(struct thread_walk) <= sizeof(pyunw_thread_cursor), "thread_walk outgrew its public size");
@@ -106,6 +109,16 @@ static void tell(const struct thread_walk *walk, const struct thread_fields *fie
 
 enum place { PLACE_FOUND, PLACE_END, PLACE_LOST };
 
+/* Remember where and why the list could not be followed: what stays so is damage, and no thread that ended. */
+static enum place lose(struct thread_walk *walk, pyunw_addr tstate, int err)
+{
+    bool again = walk->lost_at == tstate && walk->lost_err == err;
+    walk->lost_times = again ? walk->lost_times + 1 : 1;
+    walk->lost_at = tstate;
+    walk->lost_err = err;
+    return PLACE_LOST;
+}
+
 /*
  * Is this thread state in the list still? Asked where one says that it is the last: the memory of one that has ended
  * may say so too, while all else in it is as it was (malloc clears the second word of a block that it hands out).
@@ -126,20 +139,22 @@ static bool is_linked(const struct thread_walk *walk, pyunw_addr tstate)
 static enum place find_from_head(struct thread_walk *walk, pyunw_addr *tstate, struct thread_fields *fields)
 {
     pyunw_addr previous = 0;
-    if (read_at(walk, walk->interpreter + walk->target->layout.at.interpreter.threads_head, tstate) < 0)
-        return PLACE_LOST;
-    for (int n = 0; *tstate != 0 && n < MAX_THREADS; n++) {
-        if (pyunw_read_thread(walk->target, &walk->memory, *tstate, fields) < 0 ||
-            fields->interpreter != walk->interpreter || (previous != 0 && fields->prev != previous))
-            return PLACE_LOST;
+    pyunw_addr head = walk->interpreter + walk->target->layout.at.interpreter.threads_head;
+    int err = read_at(walk, head, tstate);
+    if (err < 0)
+        return lose(walk, head, err);
+    for (int n = 0; *tstate != 0; n++) {
+        err = pyunw_read_thread(walk->target, &walk->memory, *tstate, fields);
+        if (err < 0)
+            return lose(walk, *tstate, err);
+        if (n == MAX_THREADS || fields->interpreter != walk->interpreter || (n > 0 && fields->prev != previous))
+            return lose(walk, *tstate, PYUNW_ERR_CORRUPT);
         if (!walk->told_any || fields->id < walk->told_id)
             return PLACE_FOUND;
         previous = *tstate;
         *tstate = fields->next;
     }
-    if (*tstate != 0)
-        return PLACE_LOST;
-    return previous == 0 || is_linked(walk, previous) ? PLACE_END : PLACE_LOST;
+    return previous == 0 || is_linked(walk, previous) ? PLACE_END : lose(walk, previous, PYUNW_ERR_CORRUPT);
 }
 
 /* Find the next thread state from the one that was told last, if that is still where it was. */
@@ -170,7 +185,8 @@ static int next_thread(struct thread_walk *walk, pyunw_thread *thread)
         for (int n = 0; place == PLACE_LOST && n < TRIES; n++)
             place = find_from_head(walk, &tstate, &fields);
         if (place == PLACE_LOST)
-            return PYUNW_ERR_TORN;
+            return walk->lost_times >= TRIES ? walk->lost_err : PYUNW_ERR_TORN;
+        walk->lost_times = 0;
         if (place == PLACE_FOUND) {
             if (walk->threads++ == MAX_THREADS)
                 return PYUNW_ERR_CORRUPT;

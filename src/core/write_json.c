@@ -44,7 +44,26 @@ static void write_text(struct output *output, const struct walk *walk, pyunw_add
     pyunw_output_string(output, "\"");
 }
 
-/* The kernel's name for a thread: bytes of any kind, which are taken for Latin-1 where they are not ASCII. */
+/* The length of the UTF-8 sequence at bytes (RFC 3629), 0 where there is none, and its code point. */
+static size_t decode_utf8(const uint8_t *bytes, size_t size, uint32_t *code_point)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    uint32_t first = bytes[0];
+    size_t length = first < 0x80 ? 1 : first >> 5 == 6 ? 2 : first >> 4 == 14 ? 3 : first >> 3 == 30 ? 4 : 0;
+    if (length == 0 || length > size)
+        return 0;
+    uint32_t value = length == 1 ? first : first & (0x7fu >> length);
+    for (size_t n = 1; n < length; n++) {
+        if ((bytes[n] & 0xc0u) != 0x80)
+            return 0;
+        value = value << 6 | (bytes[n] & 0x3fu);
+    }
+    bool surrogate = value >= 0xd800 && value < 0xe000;
+    *code_point = value;
+    return value >= least[length] && value <= 0x10ffff && !surrogate ? length : 0;
+}
+
+/* The kernel's name for a thread: bytes of any kind, mostly UTF-8. Others are escaped as Python decodes them. */
 static void write_thread_name(struct output *output, const struct target *target, uint64_t native_id)
 {
     char name[PYUNW_THREAD_NAME_SIZE];
@@ -54,8 +73,12 @@ static void write_thread_name(struct output *output, const struct target *target
         return;
     }
     pyunw_output_string(output, "\"");
-    for (size_t n = 0; n < size; n++)
-        write_quoted_code_point(output, (uint8_t)name[n]);
+    for (size_t n = 0; n < size;) {
+        uint32_t code_point = 0;
+        size_t length = decode_utf8((const uint8_t *)name + n, size - n, &code_point);
+        write_quoted_code_point(output, length > 0 ? code_point : 0xdc00u + (uint8_t)name[n]);
+        n += length > 0 ? length : 1;
+    }
     pyunw_output_string(output, "\"");
 }
 

@@ -51,12 +51,12 @@ static bool choose_guard(struct target *target, int asked)
  * Where the C library keeps the kernel's thread id behind a pthread_t: found by looking for the own one there.
  * Needed only up to 3.10. 0: not found, or not for certain.
  */
-static uint16_t find_tid_offset(void)
+static uint16_t find_tid_offset(const struct target *target)
 {
     enum { FROM = 32, TO = 1024 };
     uint32_t tid = (uint32_t)raw_syscall0(SYS_gettid);
     uint16_t found = 0;
-    struct memory memory = {.kind = MEMORY_READV, .pid = (int32_t)raw_syscall0(SYS_getpid)};
+    struct memory memory = pyunw_safe_memory(target);
     for (unsigned offset = FROM; offset < TO; offset += 4) {
         uint32_t word = 0;
         if (pyunw_read_u32(&memory, (pyunw_addr)pthread_self() + offset, &word) < 0 || word != tid)
@@ -72,11 +72,11 @@ static uint16_t find_tid_offset(void)
 
 static int check_options(const pyunw_options *options)
 {
+    /* What the caller's structure does not have is not looked at, the message's place among it. */
+    if (options->size < sizeof *options)
+        return PYUNW_ERR_ARGUMENT;
     bool memory_known = options->memory >= PYUNW_MEMORY_DEFAULT && options->memory <= PYUNW_MEMORY_GUARDED;
     bool guard_known = options->guard >= PYUNW_GUARD_DEFAULT && options->guard <= PYUNW_GUARD_PIPE;
-    if (options->size < sizeof *options)
-        return refuse(options, PYUNW_ERR_ARGUMENT, "pyunw_options.size is %zu, less than %zu", options->size,
-                      sizeof *options);
     if (!memory_known || !guard_known || (options->runtime & 7) != 0)
         return refuse(options, PYUNW_ERR_ARGUMENT, "pyunw_options asks for memory %d, guard %d, runtime %#llx",
                       options->memory, options->guard, (unsigned long long)options->runtime);
@@ -111,7 +111,7 @@ static int open_found(struct target *target, const struct found_interpreter *fou
     if (found->runtime_size != 0)
         target->layout.at.runtime.size = (uint32_t)found->runtime_size;
     if (target->layout.at.thread.native_thread_id == 0)
-        target->tid_offset = find_tid_offset();
+        target->tid_offset = find_tid_offset(target);
     err = pyunw_target_check(target, &memory, &what);
     if (err < 0 && err != PYUNW_ERR_NOT_INITIALIZED && err != PYUNW_ERR_FINALIZED)
         return refuse(options, PYUNW_ERR_LAYOUT, "CPython %u.%u.%u does not keep %s where that version should",
