@@ -102,7 +102,7 @@ __attribute__((noinline)) static int capture_still(const struct target *target, 
 /* ---- A thread that may run on ---- */
 
 /* The frames of a walk that the array had no room for. */
-static struct frame_digest take_tail(struct walk *walk)
+__attribute__((noinline)) static struct frame_digest take_tail(struct walk *walk)
 {
     struct frame_digest tail = {0};
     pyunw_raw_frame raw;
@@ -127,8 +127,8 @@ static int find_frame(const struct frame_array *array, int from, int count, pyun
     return -1;
 }
 
-static bool agree(struct walk *second, const struct frame_array *array, int count, const struct frame_digest *tail,
-                  struct agreement *agreement)
+__attribute__((noinline)) static bool agree(struct walk *second, const struct frame_array *array, int count,
+                                            const struct frame_digest *tail, struct agreement *agreement)
 {
     int at = 0;
     pyunw_raw_frame raw;

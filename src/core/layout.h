@@ -189,7 +189,7 @@ enum { LAYOUT_NO_ROW = 255 };
 enum { LAYOUT_MINOR_FIRST = 8, LAYOUT_MINOR_LAST = 15 };
 
 /* Room that readers keep for one thread state, frame and code object: pyunw_layout_derive() refuses larger ones. */
-enum { LAYOUT_THREAD_SPAN_MAX = 272, LAYOUT_FRAME_SIZE_MAX = 96, LAYOUT_CODE_SIZE_MAX = 240 };
+enum { LAYOUT_THREAD_SPAN_MAX = 272, LAYOUT_FRAME_SIZE_MAX = 120, LAYOUT_CODE_SIZE_MAX = 232 };
 
 /* Choose the layout of a version: 0, or PYUNW_ERR_UNSUPPORTED. */
 int pyunw_layout_select(struct layout *layout, uint32_t version, bool free_threaded);

@@ -19,7 +19,7 @@ struct text {
     bool ascii;           /* all below 128, so the object says */
     uint16_t buffered;    /* bytes of data that buffer holds already, from the first one */
     uint16_t buffered_at; /* where in buffer they begin */
-    uint8_t buffer[96];
+    uint8_t buffer[80];
 };
 
 /* Look at a str object: 0, PYUNW_ERR_FAULT, or PYUNW_ERR_CORRUPT where it is none. */
@@ -32,7 +32,7 @@ struct text_reader {
     uint64_t first; /* of the code points in the buffer */
     uint64_t count; /* code points in the buffer */
     int error;
-    uint8_t buffer[64];
+    uint8_t buffer[32];
 };
 
 void pyunw_text_begin(const struct text *text, uint64_t index, struct text_reader *reader);

@@ -25,6 +25,7 @@ struct thread_walk {
     uint32_t threads;
     pyunw_addr lost_at;
     int lost_err;
+    uint64_t lost_word; /* what was wrong there */
     int lost_times;
 };
 
@@ -110,12 +111,13 @@ static void tell(const struct thread_walk *walk, const struct thread_fields *fie
 enum place { PLACE_FOUND, PLACE_END, PLACE_LOST };
 
 /* Remember where and why the list could not be followed: what stays so is damage, and no thread that ended. */
-static enum place lose(struct thread_walk *walk, pyunw_addr tstate, int err)
+static enum place lose(struct thread_walk *walk, pyunw_addr tstate, int err, uint64_t word)
 {
-    bool again = walk->lost_at == tstate && walk->lost_err == err;
+    bool again = walk->lost_at == tstate && walk->lost_err == err && walk->lost_word == word;
     walk->lost_times = again ? walk->lost_times + 1 : 1;
     walk->lost_at = tstate;
     walk->lost_err = err;
+    walk->lost_word = word;
     return PLACE_LOST;
 }
 
@@ -142,19 +144,19 @@ static enum place find_from_head(struct thread_walk *walk, pyunw_addr *tstate, s
     pyunw_addr head = walk->interpreter + walk->target->layout.at.interpreter.threads_head;
     int err = read_at(walk, head, tstate);
     if (err < 0)
-        return lose(walk, head, err);
+        return lose(walk, head, err, 0);
     for (int n = 0; *tstate != 0; n++) {
         err = pyunw_read_thread(walk->target, &walk->memory, *tstate, fields);
         if (err < 0)
-            return lose(walk, *tstate, err);
+            return lose(walk, *tstate, err, 0);
         if (n == MAX_THREADS || fields->interpreter != walk->interpreter || (n > 0 && fields->prev != previous))
-            return lose(walk, *tstate, PYUNW_ERR_CORRUPT);
+            return lose(walk, *tstate, PYUNW_ERR_CORRUPT, fields->prev);
         if (!walk->told_any || fields->id < walk->told_id)
             return PLACE_FOUND;
         previous = *tstate;
         *tstate = fields->next;
     }
-    return previous == 0 || is_linked(walk, previous) ? PLACE_END : lose(walk, previous, PYUNW_ERR_CORRUPT);
+    return previous == 0 || is_linked(walk, previous) ? PLACE_END : lose(walk, previous, PYUNW_ERR_CORRUPT, 0);
 }
 
 /* Find the next thread state from the one that was told last, if that is still where it was. */

@@ -133,8 +133,12 @@ int pyunw_open_self(pyunw_target *handle, const pyunw_options *asked)
     int err = check_options(options);
     if (err < 0)
         return err;
-    if (pyunw_find_self(options->runtime, &found) < 0)
+    if (pyunw_find_self(options->runtime, &found) < 0) {
+        if (options->runtime != 0)
+            return refuse(options, PYUNW_ERR_NO_PYTHON, "no CPython interpreter has its _PyRuntime at %#llx",
+                          (unsigned long long)options->runtime);
         return refuse(options, PYUNW_ERR_NO_PYTHON, "no CPython interpreter is loaded in this process");
+    }
     if (found.has_version_only)
         return refuse_version(options, found.version);
     err = open_found((struct target *)(void *)handle, &found, options);

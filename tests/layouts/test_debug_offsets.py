@@ -325,10 +325,10 @@ def damaged_structures(decoder, table):
     count += refused(decoder, table, table.with_word(where["code_object.co_code_adaptive"],
                                                      table.word(where["code_object.linetable"]) + 8),
                      LAYOUT, "code_object.co_code_adaptive")
-    # A thread state that ends before the fields that a reader takes.
+    # A thread state that ends before a field of its own.
     count += refused(decoder, table, table.with_word(where["thread_state.size"],
-                                                     table.word(where["thread_state.datastack_chunk"]) + 8),
-                     LAYOUT, "thread_state, interpreter_frame or code_object")
+                                                     table.word(where["thread_state.native_thread_id"]) + 8),
+                     LAYOUT, "thread_state.datastack_chunk")
     return count
 
 
