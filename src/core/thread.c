@@ -192,7 +192,9 @@ ALWAYS_INLINE void scan_threads(enum load_kind how, const struct target *target,
         pyunw_addr of = load_u64(how, view + at->interp, &fault);
         uint64_t id = load_u64(how, view + at->thread_id, &fault);
         /* A new thread is put in front of the head that was read; any other surprise is a removal. */
-        if (fault || of != interpreter || (back != previous && previous != 0)) {
+        bool strange = fault || of != interpreter || (back != previous && previous != 0);
+        /* 3.11 makes a new one the head before its next is written, and its pthread_t after that (new_threadstate). */
+        if (strange || (next == 0 && id == 0)) {
             search->changed = true;
             return;
         }
@@ -303,7 +305,8 @@ int pyunw_find_own_thread(const struct target *target, pyunw_addr *tstate)
         search = (struct own_search){.own_id = own_id};
         err = scan_interpreters(target, &memory, &search);
         pyunw_addr found = search.attached != 0 ? search.attached : search.with_frames;
-        if (found == 0)
+        /* Up to 3.11 the state of a thread that is being started has the pthread_t of the one that starts it. */
+        if (found == 0 && (!search.changed || n == TRIES - 1))
             found = search.any;
         if (found != 0) {
             *tstate = found;

@@ -151,6 +151,9 @@ static enum place find_from_head(struct thread_walk *walk, pyunw_addr *tstate, s
             return lose(walk, *tstate, err, 0);
         if (n == MAX_THREADS || fields->interpreter != walk->interpreter || (n > 0 && fields->prev != previous))
             return lose(walk, *tstate, PYUNW_ERR_CORRUPT, fields->prev);
+        /* 3.11 makes a new one the head before its next is written, and its pthread_t after that (new_threadstate). */
+        if (fields->next == 0 && fields->thread_id == 0)
+            return lose(walk, *tstate, PYUNW_ERR_CORRUPT, 0);
         if (!walk->told_any || fields->id < walk->told_id)
             return PLACE_FOUND;
         previous = *tstate;

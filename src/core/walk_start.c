@@ -182,6 +182,36 @@ static bool start_is_good(struct walk *walk, const struct data_stack *stack, pyu
     return true;
 }
 
+/*
+ * A frame that is just being pushed is made current before its link to its caller is written (3.11: the compiler swaps
+ * the two stores of CALL): what stands there until then is of another time. Is it the caller?
+ */
+static bool caller_is_good(struct walk *walk, const struct data_stack *stack, pyunw_addr cframe, pyunw_addr frame)
+{
+    const struct layout *layout = &walk->target->layout;
+    struct frame_fields fields;
+    struct frame_fields caller;
+    walk->frame_in_scratch = 0;
+    if (!read_frame(walk, frame, &fields))
+        return false;
+    int64_t offset = (int64_t)(fields.instruction - (fields.executable + layout->at.code.bytecode));
+    if (owner_is_hidden(&layout->is, fields.owner) || offset >= 0)
+        return true;
+    if (fields.previous == 0)
+        return is_first_of_data_stack(walk, frame);
+    if (!read_frame(walk, fields.previous, &caller))
+        return false;
+    if (owner_is_hidden(&layout->is, caller.owner))
+        return fields.previous - cframe + 4096 < 8192; /* both are locals of the same evaluation loop */
+    uint64_t extent = looks_like_frame(walk, fields.previous, &caller) ? frame_extent(walk, caller.executable) : 0;
+    if (extent == 0)
+        return false;
+    if (caller.owner == layout->is.generator_owner)
+        return generator_runs(walk, fields.previous);
+    bool first_of_chunk = frame == stack->chunk + layout->at.chunk.data;
+    return is_on_data_stack(walk, stack, fields.previous) && (fields.previous + extent == frame || first_of_chunk);
+}
+
 /* The common case of start_is_good() at the price of a few plain loads: the frame is the last of the data stack. */
 static bool start_is_plainly_good(struct walk *walk, const struct data_stack *stack, pyunw_addr frame)
 {
@@ -189,7 +219,7 @@ static bool start_is_plainly_good(struct walk *walk, const struct data_stack *st
     const struct layout *layout = &walk->target->layout;
     if (frame < stack->chunk + layout->at.chunk.data || frame >= stack->top || !plausible_address(frame) ||
         !read_frame_as(LOAD_DIRECT, &layout->at.frame, &layout->is, walk, frame, &fields) || fields.owner != 0 ||
-        !looks_like_frame(walk, frame, &fields))
+        !looks_like_frame(walk, frame, &fields) || fields.instruction < fields.executable + layout->at.code.bytecode)
         return false;
     const struct layout_code *at = &layout->at.code;
     const uint8_t *code = (const uint8_t *)(uintptr_t)fields.executable;
@@ -199,6 +229,12 @@ static bool start_is_plainly_good(struct walk *walk, const struct data_stack *st
         words += load_u32(LOAD_DIRECT, code + at->nlocalsplus, &fault) + layout->is.frame_specials;
     return frame + 8 * words == stack->top &&
            load_u64(LOAD_DIRECT, code + layout->at.object.type, &fault) == walk->code_type;
+}
+
+/* A loop's _PyCFrame on the C stack always has a frame once it is filled; only the thread state's own may have none. */
+static bool may_be_without_frame(const struct walk *walk, pyunw_addr cframe)
+{
+    return cframe - walk->tstate < 4096;
 }
 
 int pyunw_walk_begin_at_cframe(struct walk *walk, pyunw_addr cframe)
@@ -213,15 +249,17 @@ int pyunw_walk_begin_at_cframe(struct walk *walk, pyunw_addr cframe)
         !read_word(walk, walk->tstate + at->thread.datastack_top, &stack.top))
         return PYUNW_ERR_FAULT;
     walk->chain.next = frame;
-    if (frame == 0 || (walk->memory.kind == MEMORY_DIRECT && start_is_plainly_good(walk, &stack, frame)))
+    if ((frame == 0 && may_be_without_frame(walk, cframe)) ||
+        (walk->memory.kind == MEMORY_DIRECT && start_is_plainly_good(walk, &stack, frame)))
         return PYUNW_OK;
     struct memory usual = walk->memory;
     if (usual.kind == MEMORY_DIRECT)
         walk->memory = pyunw_safe_memory(walk->target);
-    if (!start_is_good(walk, &stack, frame)) {
+    if (frame == 0 || !start_is_good(walk, &stack, frame) || !caller_is_good(walk, &stack, cframe, frame)) {
         walk->torn_start = true;
         /* The word beside it is not filled either, but mostly still names the loop that called this one. */
-        bool good = read_word(walk, outer + at->cframe.current_frame, &frame) && start_is_good(walk, &stack, frame);
+        bool good = read_word(walk, outer + at->cframe.current_frame, &frame) && frame != 0 &&
+                    start_is_good(walk, &stack, frame);
         walk->chain.next = good ? frame : 0;
     }
     walk->memory = usual;
