@@ -167,7 +167,7 @@ class pyunw_thread(Structure):
 
 
 class pyunw_thread_cursor(Structure):
-    _fields_ = [("opaque", c_uint64 * 112)]
+    _fields_ = [("opaque", c_uint64 * 32)]
 
 
 class pyunw_raw_frame(Structure):
@@ -192,7 +192,7 @@ class pyunw_status(Structure):
 
 
 class pyunw_frame_cursor(Structure):
-    _fields_ = [("opaque", c_uint64 * 96)]
+    _fields_ = [("opaque", c_uint64 * 80)]
 
 
 class pyunw_position(Structure):

@@ -1,0 +1,269 @@
+# interpreters: host
+"""
+What the linker says of the libraries:
+  - core, linked alone, asks for memcpy, memset and memcmp and for nothing else; it has no thread-local storage, no
+    constructors, and reads no thread-local word but the thread pointer itself;
+  - libpyunwind.so needs libc (and the dynamic loader) and nothing else, binds at load time, and exports exactly what
+    the public headers declare, with its symbol version; the archive defines no name without the prefix;
+  - the headers compile as C11 and as C++, each alone, in every order, and before and after Python.h.
+The auditors are then shown objects that break each rule, and have to find it.
+"""
+
+import itertools
+import json
+import os
+import pathlib
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+
+SOURCE = pathlib.Path(os.environ["PYUNWIND_SOURCE"])
+BUILD = pathlib.Path(os.environ["PYUNWIND_BUILD"])
+CC = shlex.split(os.environ.get("CC", "cc"))
+ALLOWED_IN_CORE = {"memcpy", "memset", "memcmp"}
+HEADERS = sorted((SOURCE / "include").glob("*.h"))
+NAMES_OF_CPYTHON = {"_Py_GetTracebackFrames"}  # no interpreter exports it: the one that the library may
+STRICT = ["-fsyntax-only", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror", "-pedantic-errors"]
+
+
+def output_of(command, **options):
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, universal_newlines=True, **options).stdout
+
+
+# ---- What a shared object made of core alone says ----
+
+
+def link_alone(members, folder):
+    """Link without libc, so that whatever is asked of it stays undefined."""
+    result = os.path.join(folder, "alone.so")
+    subprocess.run(CC + ["-shared", "-nostdlib", "-o", result, "-Wl,--whole-archive"] + [str(m) for m in members] +
+                   ["-Wl,--no-whole-archive"], check=True)
+    return result
+
+
+def undefined_symbols(library):
+    lines = output_of(["nm", "-D", "--undefined-only", str(library)]).splitlines()
+    return {line.split()[-1].partition("@")[0] for line in lines}
+
+
+def thread_local_uses(library):
+    """Symbols, relocations and segments of thread-local storage."""
+    found = []
+    for line in output_of(["readelf", "-sW", str(library)]).splitlines():
+        fields = line.split()
+        if len(fields) > 7 and fields[3] == "TLS":
+            found.append("symbol " + fields[7])
+    for line in output_of(["readelf", "-rW", str(library)]).splitlines():
+        if re.search(r"R_\w*(TLS|TPOFF|TPREL|DTPMOD|DTPOFF|DTPREL)\w*", line):
+            found.append("relocation " + line.split()[2])
+    if re.search(r"^\s+TLS\s", output_of(["readelf", "-lW", str(library)]), re.MULTILINE):
+        found.append("segment TLS")
+    return found
+
+
+def segment_register_uses(library):
+    """x86-64: loads through %fs, but for the thread pointer that stands at %fs:0 (a canary would stand at %fs:0x28)."""
+    if platform.machine() != "x86_64":
+        return []
+    code = output_of(["objdump", "-d", "--no-show-raw-insn", str(library)])
+    return [line.strip() for line in code.splitlines() if "%fs:" in line and not re.search(r"%fs:0x0,", line)]
+
+
+def constructor_sections(library):
+    sections = re.findall(r"\]\s+(\.(?:preinit_array|init_array|fini_array|ctors|dtors|init|fini)\S*)\s",
+                          output_of(["readelf", "-SW", str(library)]))
+    return sorted(sections)
+
+
+def audit_core(members, folder):
+    """{rule: what breaks it}."""
+    library = link_alone(members, folder)
+    return {
+        "undefined": sorted(undefined_symbols(library) - ALLOWED_IN_CORE),
+        "thread-local": thread_local_uses(library),
+        "segment register": segment_register_uses(library),
+        "constructors": constructor_sections(library),
+    }
+
+
+def check_core(folder):
+    library = BUILD / "src" / "core" / "libcore.a"
+    objects = output_of(["ar", "t", str(library)]).split()
+    sources = {path.name for path in (SOURCE / "src" / "core").glob("*.c")}
+    built = {os.path.basename(name)[:-len(".o")] for name in objects}
+    assert built == sources, "libcore.a is not made of all of src/core: %s" % sorted(built ^ sources)
+    found = audit_core([library], folder)
+    assert not any(found.values()), "core breaks its promise: %s" % found
+    return len(objects)
+
+
+OFFENDERS = {
+    "undefined": "#include <stdlib.h>\nvoid *offend(void) { return malloc(1); }",
+    "thread-local": "__thread int counter; int offend(void) { return ++counter; }",
+    "segment register": "void use(char *at) { *at = 0; }\nvoid offend(void) { char room[64]; use(room); }",
+    "constructors": "int ready; __attribute__((constructor)) void offend(void) { ready = 1; }",
+}
+
+
+def check_auditor(folder):
+    """Each rule, broken by a few lines of C beside core, is seen as broken."""
+    for rule, text in OFFENDERS.items():
+        member = os.path.join(folder, "offender.o")
+        flags = ["-fPIC", "-O1", "-fno-inline"] + (["-fstack-protector-all"] if rule == "segment register" else [])
+        subprocess.run(CC + flags + ["-x", "c", "-c", "-", "-o", member], input=text, universal_newlines=True,
+                       check=True)
+        found = audit_core([BUILD / "src" / "core" / "libcore.a", member], folder)
+        if rule == "segment register" and platform.machine() != "x86_64":
+            continue
+        assert found[rule], "an object that breaks the rule %r went unseen: %s" % (rule, found)
+    return len(OFFENDERS)
+
+
+# ---- The libraries that are delivered ----
+
+
+def without_comments(text):
+    return re.sub(r"/\*.*?\*/|//[^\n]*", " ", text, flags=re.DOTALL)
+
+
+def declared_functions():
+    """The functions that the headers declare with PYUNW_API."""
+    names = set()
+    for header in HEADERS:
+        text = without_comments(header.read_text())
+        text = re.sub(r"^\s*#\s*define\s+PYUNW_API.*$", "", text, flags=re.MULTILINE)
+        here = re.findall(r"\bPYUNW_API\b[^;{}()]*?\b(\w+)\s*\(", text)
+        count = len(re.findall(r"\bPYUNW_API\b", text))
+        assert len(here) == count, "%s: a PYUNW_API that declares no function" % header
+        names.update(here)
+    mentioned = {name for header in HEADERS
+                 for name in re.findall(r"\b(pyunw_\w+)\s*\(", without_comments(header.read_text()))}
+    assert mentioned <= names, "declared without PYUNW_API: %s" % sorted(mentioned - names)
+    return names
+
+
+def version_node():
+    text = without_comments((SOURCE / "src" / "libpyunwind.map").read_text())
+    return re.search(r"^(\w+)\s*\{", text, re.MULTILINE)[1]
+
+
+def check_exports(library):
+    node = version_node()
+    exported = {}
+    for line in output_of(["nm", "-D", "--defined-only", "--with-symbol-versions", str(library)]).splitlines():
+        kind, name = line.split()[-2:]
+        if kind != "A":  # the version node itself
+            exported[name.partition("@")[0]] = (kind, name.partition("@")[2].lstrip("@"))
+    declared = declared_functions()
+    assert set(exported) == declared, "exported but not declared: %s; declared but not exported: %s" % (
+        sorted(set(exported) - declared), sorted(declared - set(exported)))
+    for name, (kind, version) in exported.items():
+        assert kind == "T", "%s is exported as %r, not as a function" % (name, kind)
+        assert version == node, "%s has the version %r, not %s" % (name, version, node)
+        assert name.startswith("pyunw_") or name in NAMES_OF_CPYTHON, "%s has not the prefix" % name
+    return len(exported)
+
+
+def check_archive(archive):
+    """Who links the archive gets no name that could be another's."""
+    text = output_of(["nm", "-g", "--defined-only", str(archive)])
+    names = {line.split()[2] for line in text.splitlines() if len(line.split()) == 3}
+    bad = {name for name in names if not name.startswith("pyunw_") and name not in NAMES_OF_CPYTHON}
+    assert not bad, "the archive defines names without the prefix: %s" % sorted(bad)
+    assert declared_functions() <= names, "the archive lacks %s" % sorted(declared_functions() - names)
+
+
+def check_needs(library):
+    dynamic = output_of(["readelf", "-dW", str(library)])
+    needed = set(re.findall(r"\(NEEDED\)\s+Shared library: \[(.*?)\]", dynamic))
+    others = {name for name in needed if not re.match(r"(libc\.so|ld-linux)", name)}
+    assert not others, "libpyunwind.so needs %s" % sorted(others)
+    assert "BIND_NOW" in dynamic or re.search(r"\(FLAGS_1\).*\bNOW\b", dynamic), "libpyunwind.so binds lazily"
+    assert not re.search(r"\((RPATH|RUNPATH)\)", dynamic), "libpyunwind.so carries a path"
+    assert not re.search(r"\(TEXTREL\)", dynamic), "libpyunwind.so has its code relocated"
+    assert re.search(r"\(SONAME\)\s+Library soname: \[libpyunwind\.so\.\d+\]", dynamic), "libpyunwind.so has no SONAME"
+    uses = thread_local_uses(library)
+    assert not uses, "libpyunwind.so uses thread-local storage: %s" % uses
+    undefined = undefined_symbols(library)
+    assert "__tls_get_addr" not in undefined, "libpyunwind.so calls __tls_get_addr"
+    of_python = {name for name in undefined if re.match(r"_?Py", name)}
+    assert not of_python, "libpyunwind.so asks for names of the interpreter: %s" % sorted(of_python)
+    stack = re.search(r"GNU_STACK\s.*", output_of(["readelf", "-lW", str(library)]))[0]
+    assert "E" not in stack.split()[-2], "libpyunwind.so asks for an executable stack"
+    return sorted(needed)
+
+
+# ---- The headers ----
+
+
+def cxx_compiler():
+    for command in (shlex.split(os.environ.get("CXX", "")), ["c++"], ["clang++"], ["clang-14", "-x", "c++"]):
+        if command and shutil.which(command[0]):
+            return command
+    raise AssertionError("no C++ compiler: c++, clang++ or clang-14 is needed")
+
+
+def compile_headers(compiler, standard, language, includes, beside=()):
+    text = "".join("#include <%s>\n" % name for name in includes) + "int use_of_headers;\n"
+    command = compiler + [standard, "-x", language] + STRICT + ["-I", str(SOURCE / "include")]
+    for folder in beside:
+        command += ["-isystem", folder]
+    done = subprocess.run(command + ["-"], input=text, universal_newlines=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT)
+    assert done.returncode == 0, "%s, %s:\n%s" % (standard, " then ".join(includes), done.stdout)
+    return 1
+
+
+def orders(names):
+    """Each alone, every order, and each twice."""
+    for count in range(1, len(names) + 1):
+        yield from itertools.permutations(names, count)
+    for name in names:
+        yield name, name
+
+
+def python_includes():
+    """The folders of Python.h, one list an interpreter that has it."""
+    if "PYUNWIND_PYTHONS" in os.environ:
+        found = json.loads(pathlib.Path(os.environ["PYUNWIND_PYTHONS"]).read_text())
+    else:
+        found = json.loads(output_of([sys.executable, str(SOURCE / "tools" / "pythons"), "list", "--json"]))
+    return [python["include"] for python in found if python["include"]]
+
+
+def check_headers():
+    names = [header.name for header in HEADERS]
+    cxx = cxx_compiler()
+    compiled = 0
+    for includes in orders(names):
+        compiled += compile_headers(CC, "-std=c11", "c", includes)
+        compiled += compile_headers(cxx, "-std=c++11", "c++", includes)
+        compiled += compile_headers(cxx, "-std=c++17", "c++", includes)
+    beside = 0
+    for folders in python_includes():
+        for name in names:
+            for includes in (["Python.h", name], [name, "Python.h"]):
+                beside += compile_headers(CC, "-std=gnu11", "c", includes, folders)
+    return compiled, beside
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        objects = check_core(folder)
+        rules = check_auditor(folder)
+    exports = check_exports(BUILD / "libpyunwind.so")
+    check_archive(BUILD / "libpyunwind.a")
+    needs = check_needs(BUILD / "libpyunwind.so")
+    compiled, beside = check_headers()
+    print("core: %d objects ask for %s only, %d broken rules found out; the library exports its %d declared functions, "
+          "needs %s; headers compiled %d ways, %d beside Python.h"
+          % (objects, ", ".join(sorted(ALLOWED_IN_CORE)), rules, exports, ", ".join(needs), compiled, beside))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
