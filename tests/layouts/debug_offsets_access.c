@@ -42,7 +42,7 @@ int access_row(uint32_t version, int free_threaded, struct layout_offsets *at)
 /* Also when it fails *at gets what the layout then holds: what it held before. */
 int access_decode(const uint8_t *bytes, size_t size, struct layout_offsets *at, const char **what)
 {
-    struct layout layout = { .at = *at };
+    struct layout layout = {.at = *at};
     int err = pyunw_debug_offsets_decode(bytes, size, &layout, what);
     *at = layout.at;
     return err;

@@ -38,7 +38,8 @@ static int list_threads(const pyunw_target *target, struct evidence *evidence)
     pyunw_thread_cursor cursor;
     int result = pyunw_threads_begin(target, &cursor);
     int count = 0;
-    while (result >= 0 && count < MAX_THREADS && (result = pyunw_threads_next(&cursor, &evidence->stacks[count].thread)) == 1)
+    while (result >= 0 && count < MAX_THREADS &&
+           (result = pyunw_threads_next(&cursor, &evidence->stacks[count].thread)) == 1)
         count++;
     return result < 0 ? result : count;
 }
