@@ -200,10 +200,15 @@ static int try_running(struct walk *walk, const struct frame_array *array, pyunw
         return -1;
     pyunw_addr tstate = walk->tstate;
     pyunw_addr bad = walk->end_address;
+    bool saw_idle = walk->saw_idle;
     struct memory memory = walk->memory;
     const struct target *target = walk->target;
     if (pyunw_walk_begin(walk, target, &memory, tstate, false) < 0 || !agree(walk, array, count, &tail, &agreement) ||
         walk->end != end || walk->end_address != bad)
+        return -1;
+    /* A frame that is not being executed is believed only in a stack that did not change at all. */
+    bool changed = agreement.first > 0 || agreement.moved || agreement.skipped > 0;
+    if ((saw_idle || walk->saw_idle) && changed)
         return -1;
     if (agreement.first > described)
         agreement.first = described;

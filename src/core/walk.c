@@ -244,9 +244,8 @@ ALWAYS_INLINE enum step step(enum load_kind how, struct plan plan, struct walk *
             chain->next = fields.previous;
             continue;
         }
-        /* Of a thread that runs on, a frame object that is not being executed is one that was let go. */
-        if (plan.is->instruction_scale != 0 && !fields.runs && !walk->still)
-            return STEP_BAD;
+        if (plan.is->instruction_scale != 0 && !fields.runs)
+            walk->saw_idle = true;
         int good = read_code(how, plan, walk, &fields, &words);
         if (__builtin_expect(good < 0, 0))
             return STEP_BAD;
@@ -387,6 +386,7 @@ int pyunw_walk_begin(struct walk *walk, const struct target *target, const struc
     walk->cycle = 0;
     walk->end_address = 0;
     walk->refused = 0;
+    walk->saw_idle = false;
     walk->chain = (struct chain){0};
     walk->frame_in_scratch = 0;
     walk->code_in_scratch = 0;

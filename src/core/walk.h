@@ -30,9 +30,14 @@ struct walk {
     pyunw_addr base_frame; /* 3.15: where a stack ends */
     bool still;            /* the thread does not run meanwhile: the calling one, or one of an image */
     bool torn_start;       /* 3.11, 3.12: the innermost frame was not to be had: the walk began at an outer one */
-    bool ended;            /* end tells how */
-    uint8_t end;           /* enum pyunw_end */
-    uint32_t cycle;        /* length of a cycle in given frames, 0: none */
+    /*
+     * 3.8-3.10: a frame object was seen that is not being executed: one whose trace function runs, or one that a thread
+     * which runs on has let go.
+     */
+    bool saw_idle;
+    bool ended;     /* end tells how */
+    uint8_t end;    /* enum pyunw_end */
+    uint32_t cycle; /* length of a cycle in given frames, 0: none */
     pyunw_addr end_address;
     pyunw_addr refused; /* frame that could not be read when its callee was, 0: none */
     struct chain chain;

@@ -1,4 +1,5 @@
 # interpreters: host
+# weight: heavy
 """
 Lines that corpus.py writes under every interpreter, validated against docs/json-lines.schema.json with the package
 jsonschema; that the schema refuses what is wrong; and that docs/json-lines.md tells of each of its fields.

@@ -1,4 +1,5 @@
 # interpreters: each
+# weight: heavy
 """
 _Py_GetTracebackFrames(): the calling thread against traceback.walk_stack(), others against sys._current_frames();
 texts that do not fit; arrays of every size, which end where memory ends; and every kind of thread state that is none.
@@ -89,6 +90,14 @@ def check_cutting():
                     for part in (entries[2][0], entries[2][2]):
                         part.decode("utf-8")
                         assert len(part) <= 255
+
+
+def check_lineless():
+    """An unknown line is -1; 3.8 and 3.9 know them all."""
+    if sys.version_info >= (3, 10):
+        _, entries = constructs.without_lines(constructs.lineless)(lambda: collect(own_tstate(), 3))
+        expected = python_api.expected_filename(constructs.__file__), -1, b"lineless"
+        checks.equal("a frame without a line", expected, entries[2])
 
 
 # ---- Arrays ---------------------------------------------------------------------------------------------------------
@@ -334,6 +343,7 @@ def main():
     check_own("the own thread")
     check_constructs()
     check_cutting()
+    check_lineless()
     check_room()
     check_deep()
     check_arguments()

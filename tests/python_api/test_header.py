@@ -1,4 +1,5 @@
 # interpreters: host
+# weight: heavy
 """
 The same source (api.c) compiles with pyunwind_python.h and the Python.h of every interpreter, before or after it, and
 without any; as C and as C++, without a warning; links with libpyunwind alone; and runs
