@@ -48,6 +48,9 @@ static int enter_interpreter(struct thread_walk *walk, pyunw_addr interpreter)
         return PYUNW_ERR_CORRUPT;
     uint64_t id = 0;
     int err = read_at(walk, interpreter + walk->target->layout.at.interpreter.id, &id);
+    /* Newest first, and no number is used twice: a list that closes on itself breaks that order. */
+    if (err == 0 && walk->interpreters > 1 && (int64_t)id >= walk->interpreter_id)
+        err = PYUNW_ERR_CORRUPT;
     walk->interpreter_id = (int64_t)id;
     if (err == 0)
         err = pyunw_gil_holder(walk->target, &walk->memory, interpreter, &walk->holder);
