@@ -249,6 +249,25 @@ static uint64_t mix(uint64_t state, uint64_t word)
     return z ^ (z >> 31);
 }
 
+/* Mix a text's length and its first characters. Its cached hash and UTF-8 come later in its life, and do not count. */
+static int mix_text(const struct target *target, const struct memory *memory, pyunw_addr object, uint64_t *state)
+{
+    enum { ENOUGH_WORDS = 8 };
+    struct text text;
+    uint64_t words[ENOUGH_WORDS] = {0};
+    int err = pyunw_text_open(target, memory, object, &text);
+    if (err < 0)
+        return err;
+    uint64_t size = text.length * text.width;
+    err = pyunw_read(memory, text.data, words, size < sizeof words ? (size_t)size : sizeof words);
+    if (err < 0)
+        return err;
+    *state = mix(*state, size);
+    for (size_t n = 0; n < ENOUGH_WORDS && 8 * n < size; n++)
+        *state = mix(*state, words[n]);
+    return PYUNW_OK;
+}
+
 /*
  * Up to 3.11 no code object has a number of its own, and a new one is often made of pieces at the very addresses of
  * the old one's. So the contents are mixed: the table, and the texts by their lengths and first bytes.
@@ -261,17 +280,9 @@ static int mix_contents(const struct target *target, const struct memory *memory
     const pyunw_addr texts[] = {fields->filename, fields->name, fields->qualname};
     uint64_t state = 0;
     for (size_t n = 0; n < sizeof texts / sizeof texts[0]; n++) {
-        uint8_t header[LAYOUT_FRAME_SIZE_MAX];
-        const struct layout_text *at = &target->layout.at.text;
-        int got = plausible_address(texts[n])
-                      ? pyunw_read_some(memory, texts[n], header, at->ascii_data, at->ascii_data + 32)
-                      : PYUNW_ERR_CORRUPT;
-        if (got < 0)
-            return got;
-        uint64_t words[2];
-        memcpy(&words[0], header + at->length, sizeof words[0]);
-        memcpy(&words[1], header + at->hash, sizeof words[1]);
-        state = mix(mix(state, words[0]), words[1]);
+        int bad = mix_text(target, memory, texts[n], &state);
+        if (bad < 0)
+            return bad;
     }
     int err = open_table(target, memory, fields->table, &stream);
     if (err < 0)
