@@ -18,7 +18,7 @@
 
 enum memory_kind {
     MEMORY_DIRECT,
-    MEMORY_TRAPPED,
+    MEMORY_TRAPPED, /* all that follow are read by calls only */
     MEMORY_READV,
     MEMORY_PROC_MEM,
     MEMORY_PIPE,
@@ -47,22 +47,10 @@ int pyunw_read(const struct memory *memory, pyunw_addr address, void *buffer, si
 /* Copy as many of size bytes as can be had before the next page ends, and at least min. The count, or an error. */
 int pyunw_read_some(const struct memory *memory, pyunw_addr address, void *buffer, size_t min, size_t size);
 
-static inline int pyunw_read_u64(const struct memory *memory, pyunw_addr address, uint64_t *value)
-{
-    return pyunw_read(memory, address, value, sizeof *value);
-}
-
-static inline int pyunw_read_u32(const struct memory *memory, pyunw_addr address, uint32_t *value)
-{
-    return pyunw_read(memory, address, value, sizeof *value);
-}
-
 /* Could a structure of CPython's begin here? Aligned, not in the first page, in the lower half of the address space. */
 ALWAYS_INLINE bool plausible_address(pyunw_addr address)
 {
-    /* Turned right by three, an address that is not aligned becomes a huge number: one comparison serves for all. */
-    uint64_t turned = address >> 3 | address << 61;
-    return turned - 4096 / 8 < ((UINT64_C(1) << 56) - 8192) / 8;
+    return (address & UINT64_C(0xff00000000000007)) == 0 && address >= 4096;
 }
 
 /*
@@ -151,6 +139,27 @@ ALWAYS_INLINE uint8_t load_u8(enum load_kind how, const uint8_t *at, int *fault)
         return (uint8_t)value;
     }
     return *(const volatile uint8_t *)at;
+}
+
+/* One word: where a load does, without a call. */
+static inline int pyunw_read_u64(const struct memory *memory, pyunw_addr address, uint64_t *value)
+{
+    const uint8_t *at = (const uint8_t *)(uintptr_t)address;
+    int fault = 0;
+    if (memory->kind > MEMORY_TRAPPED)
+        return pyunw_read(memory, address, value, sizeof *value);
+    *value = memory->kind == MEMORY_DIRECT ? load_u64(LOAD_DIRECT, at, &fault) : load_u64(LOAD_TRAPPED, at, &fault);
+    return fault ? PYUNW_ERR_FAULT : PYUNW_OK;
+}
+
+static inline int pyunw_read_u32(const struct memory *memory, pyunw_addr address, uint32_t *value)
+{
+    const uint8_t *at = (const uint8_t *)(uintptr_t)address;
+    int fault = 0;
+    if (memory->kind > MEMORY_TRAPPED)
+        return pyunw_read(memory, address, value, sizeof *value);
+    *value = memory->kind == MEMORY_DIRECT ? load_u32(LOAD_DIRECT, at, &fault) : load_u32(LOAD_TRAPPED, at, &fault);
+    return fault ? PYUNW_ERR_FAULT : PYUNW_OK;
 }
 
 /*

@@ -131,7 +131,15 @@ ALWAYS_INLINE bool read_frame_as(enum load_kind how, const struct layout_frame *
 static inline bool read_frame(struct walk *walk, pyunw_addr frame, struct frame_fields *fields)
 {
     const struct layout *layout = &walk->target->layout;
-    return read_frame_as(LOAD_COPY, &layout->at.frame, &layout->is, walk, frame, fields);
+    switch (load_kind_of(&walk->memory)) {
+    case LOAD_DIRECT:
+        return read_frame_as(LOAD_DIRECT, &layout->at.frame, &layout->is, walk, frame, fields);
+    case LOAD_TRAPPED:
+        return read_frame_as(LOAD_TRAPPED, &layout->at.frame, &layout->is, walk, frame, fields);
+    case LOAD_COPY:
+        return read_frame_as(LOAD_COPY, &layout->at.frame, &layout->is, walk, frame, fields);
+    }
+    return false;
 }
 
 /* Where PyCode_Type is not known: is this a type of the name "code"? Then it is known. */
