@@ -149,20 +149,67 @@ static int decode_columns(unsigned code, const uint8_t *at, const uint8_t *end, 
     return PYUNW_OK;
 }
 
+/* Where a decoder has come to: an entry, and what the entries before it add up to. */
+struct place {
+    const uint8_t *entry;
+    int32_t line;
+    int64_t begin; /* instruction offset where the entry begins */
+};
+
+/*
+ * Pass entries that end before the offset, as long as whole words can be loaded: in each word the entries' first bytes,
+ * which alone have bit 7 set, are found at once. Stops at the entry that covers the offset, or at an earlier one.
+ */
+ALWAYS_INLINE void skip_entries(struct place *place, const uint8_t *end, int32_t offset)
+{
+    static const int32_t advances[] = {[LOCATION_ONE_LINE + 1] = 1, [LOCATION_ONE_LINE + 2] = 2, [LOCATION_NONE] = 0};
+    const uint8_t *at = place->entry;
+    struct place next = *place;
+    while (end - at > (ptrdiff_t)sizeof(uint64_t)) {
+        uint64_t word;
+        memcpy(&word, at, sizeof word);
+        for (word &= UINT64_C(0x8080808080808080); word != 0; word &= word - 1) {
+            *place = next;
+            place->entry = at + (unsigned)__builtin_ctzll(word) / 8;
+            unsigned first = place->entry[0];
+            unsigned code = first >> 3 & 15u;
+            next.begin += 2 * (int64_t)(first & 7u) + 2;
+            if (offset < next.begin)
+                return;
+            int32_t delta = advances[code];
+            if (code == LOCATION_NO_COLUMNS || code == LOCATION_LONG) {
+                unsigned byte = place->entry[1];
+                if (byte >= 64) /* more bytes follow, or none stands here */
+                    return;
+                delta = (int32_t)signed_of(byte);
+            }
+            next.line = add_line(next.line, delta);
+        }
+        at += sizeof word;
+    }
+}
+
 static int decode_locations(struct byte_stream *table, int32_t line, int32_t offset, pyunw_position *position)
 {
-    int64_t entry_end = 0;
+    struct place place = {.line = line};
     while (next_entry_ready(table)) {
+        place.entry = table->next;
+        /* Only the first byte of an entry has bit 7 set. */
+        if ((place.entry[0] & 0x80u) == 0)
+            return PYUNW_ERR_CORRUPT;
+        skip_entries(&place, table->end, offset);
+        table->next = place.entry;
+        if (!next_entry_ready(table))
+            break;
         const uint8_t *at = table->next;
         const uint8_t *end = table->end;
         unsigned first = *at++;
         unsigned code = first >> 3 & 15u;
-        /* Only the first byte of an entry has bit 7 set. */
-        if ((first & 0x80u) == 0 || !advance_line(code, &at, end, &line))
+        if (!advance_line(code, &at, end, &place.line))
             return PYUNW_ERR_CORRUPT;
-        entry_end += 2 * (int64_t)(first & 7u) + 2;
-        if (offset < entry_end)
-            return code == LOCATION_NONE ? PYUNW_OK : decode_columns(code, at, end, line, position);
+        place.begin += 2 * (int64_t)(first & 7u) + 2;
+        if (offset < place.begin)
+            return code == LOCATION_NONE ? PYUNW_OK : decode_columns(code, at, end, place.line, position);
         while (at < end && (*at & 0x80u) == 0)
             at++;
         table->next = at;
