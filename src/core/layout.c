@@ -66,6 +66,10 @@ int pyunw_layout_derive(struct layout *layout)
             span = read_fields[n] + 8;
     }
     layout->thread_span = span;
+    layout->plain_text =
+        1u << layout->is.text_kind_shift | 1u << layout->is.text_compact_bit | 1u << layout->is.text_ascii_bit;
+    if (layout->is.text_ready_bit != 0)
+        layout->plain_text |= 1u << layout->is.text_ready_bit;
     layout->row = find_row(layout);
     bool fits = span <= LAYOUT_THREAD_SPAN_MAX && layout->at.frame.size <= LAYOUT_FRAME_SIZE_MAX &&
                 layout->at.code.size <= LAYOUT_CODE_SIZE_MAX;

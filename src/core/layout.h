@@ -182,6 +182,7 @@ struct layout {
     struct layout_semantics is;
     uint8_t row;          /* of layout_tables, if frames and code objects lie exactly as it says; else LAYOUT_NO_ROW */
     uint32_t thread_span; /* bytes that reading the listed fields of a thread state takes */
+    uint32_t plain_text;  /* bits of PyASCIIObject.state that a compact, ready ASCII text has set */
 };
 
 enum { LAYOUT_NO_ROW = 255 };

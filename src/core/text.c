@@ -259,11 +259,8 @@ ALWAYS_INLINE bool copy_ascii_as(enum load_kind how, const struct target *target
     pyunw_addr type = load_u64(how, view + layout->at.object.type, &fault);
     uint64_t characters = load_u64(how, view + at->length, &fault);
     uint32_t state = load_u32(how, view + at->state, &fault);
-    uint32_t wanted =
-        1u << layout->is.text_kind_shift | 1u << layout->is.text_compact_bit | 1u << layout->is.text_ascii_bit;
-    if (layout->is.text_ready_bit != 0)
-        wanted |= 1u << layout->is.text_ready_bit;
-    if (fault || type != target->text_type || type == 0 || (state & wanted) != wanted || characters >= MAX_TEXT)
+    uint32_t plain = layout->plain_text;
+    if (fault || type != target->text_type || type == 0 || (state & plain) != plain || characters >= MAX_TEXT)
         return false;
     size_t count = characters < size ? (size_t)characters : size - 1;
     uint64_t skip = keep == TEXT_KEEP_END ? characters - count : 0;
