@@ -85,6 +85,14 @@ struct code_words {
     int32_t offset;
     uint8_t kind;
     uint16_t fingerprint; /* of a thread that may run on; else 0 */
+    pyunw_addr type;      /* CODE_OF_NEW_TYPE: what is to be asked for its name */
+};
+
+enum code_answer {
+    CODE_GOOD,
+    CODE_HIDDEN,      /* has not begun (before its first RESUME), as the interpreter's _PyFrame_IsIncomplete says */
+    CODE_BAD,         /* not to be believed */
+    CODE_OF_NEW_TYPE, /* not PyCode_Type, as far as that is known yet */
 };
 
 ALWAYS_INLINE uint16_t fingerprint_of(enum load_kind how, const struct layout_code *at, const uint8_t *view, int *fault)
@@ -97,53 +105,6 @@ ALWAYS_INLINE uint16_t fingerprint_of(enum load_kind how, const struct layout_co
         .version = at->version != 0 ? load_u32(how, view + at->version, fault) : 0,
     };
     return code_fingerprint(&fields);
-}
-
-/* CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR; CO_OPTIMIZED and CO_NEWLOCALS mark functions (cpython/code.h). */
-ALWAYS_INLINE uint8_t kind_of(uint32_t flags)
-{
-    if (__builtin_expect((flags & 0x2a0u) == 0, 1))
-        return (flags & 3u) == 3u ? PYUNW_FRAME_FUNCTION : PYUNW_FRAME_MODULE;
-    if ((flags & 0x20u) != 0)
-        return PYUNW_FRAME_GENERATOR;
-    return (flags & 0x80u) != 0 ? PYUNW_FRAME_COROUTINE : PYUNW_FRAME_ASYNC_GENERATOR;
-}
-
-/*
- * Check the code object and find the instruction offset: 1 good, 0 to be hidden, -1 not to be believed.
- * Hidden is what has not begun (before its first RESUME), as the interpreter's own _PyFrame_IsIncomplete says.
- */
-ALWAYS_INLINE int read_code(enum load_kind how, struct plan plan, struct walk *walk, const struct frame_fields *fields,
-                            struct code_words *words)
-{
-    const struct layout_code *at = &plan.at->code;
-    pyunw_addr code = fields->executable;
-    int fault = 0;
-    if (!plausible_address(code))
-        return -1;
-    const uint8_t *view = view_code(how, plan, walk, code);
-    if (view == NULL)
-        return -1;
-    pyunw_addr type = load_u64(how, view + plan.at->object.type, &fault);
-    words->kind = kind_of(load_u32(how, view + at->flags, &fault));
-    words->fingerprint = 0;
-    if (!walk->still)
-        words->fingerprint = fingerprint_of(how, at, view, &fault);
-    if (fault || __builtin_expect(type != walk->code_type && !pyunw_type_is_code(walk, type), 0))
-        return -1;
-    if (plan.is->instruction_scale != 0)
-        return find_offset_in_object(how, plan, walk, view, fields, &words->offset) ? 1 : -1;
-    uint64_t units = load_u64(how, view + at->units, &fault);
-    int32_t first_traceable = (int32_t)load_u32(how, view + at->first_traceable, &fault);
-    pyunw_addr bytecode = code + at->bytecode;
-    if (__builtin_expect(fields->tlbc_index != 0, 0))
-        bytecode = find_local_bytecode(walk, code, fields->tlbc_index);
-    uint64_t offset = fields->instruction - bytecode;
-    /* From -2, the unit before the first, to the last unit; one comparison serves for both ends. */
-    if (fault || offset + 2 >= 2 * units + 2 || offset + 2 > INT32_MAX || (offset & 1) != 0)
-        return -1;
-    words->offset = (int32_t)offset;
-    return fields->owner == plan.is->generator_owner || words->offset >= 2 * first_traceable;
 }
 
 /* Module level and class bodies have the same flags; "<module>" is the name that only the compiler gives. */
@@ -164,7 +125,70 @@ static uint8_t module_or_class(const struct walk *walk, pyunw_addr code)
     return memcmp(text, module, sizeof text) == 0 ? PYUNW_FRAME_MODULE : PYUNW_FRAME_CLASS;
 }
 
-/* ---- One step ---- */
+/* co_flags (cpython/code.h): CO_OPTIMIZED and CO_NEWLOCALS mark functions. */
+enum { FUNCTION_FLAGS = 0x3, GENERATOR_FLAG = 0x20, COROUTINE_FLAG = 0x80, ASYNC_GENERATOR_FLAG = 0x200 };
+
+/* What the flags say: PYUNW_FRAME_UNKNOWN where only the name tells. */
+ALWAYS_INLINE uint8_t kind_of(uint32_t flags)
+{
+    enum { TELLING = FUNCTION_FLAGS | GENERATOR_FLAG | COROUTINE_FLAG | ASYNC_GENERATOR_FLAG };
+    if (__builtin_expect((flags & TELLING) == FUNCTION_FLAGS, 1))
+        return PYUNW_FRAME_FUNCTION;
+    if ((flags & GENERATOR_FLAG) != 0)
+        return PYUNW_FRAME_GENERATOR;
+    if ((flags & COROUTINE_FLAG) != 0)
+        return PYUNW_FRAME_COROUTINE;
+    return (flags & ASYNC_GENERATOR_FLAG) != 0 ? PYUNW_FRAME_ASYNC_GENERATOR : PYUNW_FRAME_UNKNOWN;
+}
+
+/* Check the code object and find the instruction offset. */
+ALWAYS_INLINE enum code_answer read_code(enum load_kind how, struct plan plan, struct walk *walk,
+                                         const struct frame_fields *fields, struct code_words *words)
+{
+    const struct layout_code *at = &plan.at->code;
+    pyunw_addr code = fields->executable;
+    int fault = 0;
+    if (!plausible_address(code))
+        return CODE_BAD;
+    const uint8_t *view = view_code(how, plan, walk, code);
+    if (how == LOAD_COPY && view == NULL)
+        return CODE_BAD;
+    pyunw_addr type = load_u64(how, view + plan.at->object.type, &fault);
+    uint32_t flags = load_u32(how, view + at->flags, &fault);
+    words->fingerprint = 0;
+    /* Plain loads read only what stands still. */
+    if (how != LOAD_DIRECT && !walk->still)
+        words->fingerprint = fingerprint_of(how, at, view, &fault);
+    if (__builtin_expect(fault, 0))
+        return CODE_BAD;
+    if (__builtin_expect(type != walk->code_type, 0)) {
+        words->type = type;
+        return CODE_OF_NEW_TYPE;
+    }
+    if (plan.is->instruction_scale != 0) {
+        if (!find_offset_in_object(how, plan, walk, view, fields, &words->offset))
+            return CODE_BAD;
+    } else {
+        /* No code is longer than an int counts; of a length that is damaged the rest says nothing. */
+        uint64_t units = load_u32(how, view + at->units, &fault) & 0x3fffffffu;
+        int32_t first_traceable = (int32_t)load_u32(how, view + at->first_traceable, &fault);
+        pyunw_addr bytecode = code + at->bytecode;
+        if (plan.at->frame.tlbc_index != 0 && __builtin_expect(fields->tlbc_index != 0, 0))
+            bytecode = find_local_bytecode(walk, code, fields->tlbc_index);
+        uint64_t offset = fields->instruction - bytecode;
+        /* From -2, the unit before the first, to the last unit, and even: turned right by one, that is one range. */
+        uint64_t turned = (offset + 2) >> 1 | (offset + 2) << 63;
+        if (__builtin_expect(fault || turned > units, 0))
+            return CODE_BAD;
+        words->offset = (int32_t)offset;
+        if (__builtin_expect(words->offset < 2 * first_traceable, 0) && fields->owner != plan.is->generator_owner)
+            return CODE_HIDDEN;
+    }
+    words->kind = kind_of(flags);
+    return CODE_GOOD;
+}
+
+/* ---- The end of a walk ---- */
 
 static void end_walk(struct walk *walk, enum pyunw_end end, pyunw_addr address)
 {
@@ -189,117 +213,175 @@ static void end_at_bottom(struct walk *walk)
         end_walk(walk, walk->chain.depth == 0 ? PYUNW_NO_FRAME : PYUNW_COMPLETE, 0);
 }
 
-/* Was this frame entered from C? Its caller is an entry frame then (3.12+), or it says so itself. */
-ALWAYS_INLINE bool entered_from_c(enum load_kind how, struct plan plan, struct walk *walk,
-                                  const struct frame_fields *fields)
+/* ---- Steps ---- */
+
+enum step {
+    STEP_MORE,
+    STEP_BOTTOM,
+    STEP_BAD,
+    STEP_NEW_TYPE, /* the next frame's code object has a type that is to be asked for its name */
+};
+
+/* Frames taken in one call: raw frames, stride bytes apart. */
+struct taking {
+    uint8_t *begin;
+    uint8_t *at; /* where the next one goes */
+    size_t stride;
+    uint32_t room;    /* frames that may still be given */
+    uint32_t granted; /* frames that may be looked at before room and mark are looked at again */
+    uint32_t hidden;  /* of those: not given */
+    pyunw_addr type;  /* STEP_NEW_TYPE */
+    uint8_t *unnamed; /* the first frame that is module level or a class body: its name is yet to be looked at */
+};
+
+/* The frame given last, if that is the one with this address, else NULL. */
+ALWAYS_INLINE pyunw_raw_frame *given_last(const struct taking *taking, const uint8_t *at, pyunw_addr frame)
 {
-    struct frame_fields caller;
-    if (!plan.is->has_shims)
-        return fields->is_entry;
-    if (!plausible_address(fields->previous))
-        return false;
-    if (how == LOAD_COPY) {
-        /* What was refused here is not asked for again: the walk ends there, and not with a flag that is a guess. */
-        bool read = read_frame_as(how, &plan.at->frame, plan.is, walk, fields->previous, &caller);
-        walk->refused = read ? 0 : fields->previous;
-        return read && owner_is_hidden(plan.is, caller.owner);
-    }
-    int fault = 0;
-    uint8_t owner = load_u8(how, (const uint8_t *)(uintptr_t)fields->previous + plan.at->frame.owner, &fault);
-    return !owner_is_python(owner) && owner_is_hidden(plan.is, owner) && !fault;
+    pyunw_raw_frame *last = (pyunw_raw_frame *)(void *)(at - taking->stride);
+    return at != taking->begin && last->frame == frame ? last : NULL;
 }
 
-enum step { STEP_GIVEN, STEP_BOTTOM, STEP_BAD };
-
-/* Brent: a chain that comes back to the mark is a cycle; the mark moves on after twice as many steps each time. */
-ALWAYS_INLINE bool closes_cycle(struct chain *chain, pyunw_addr frame, uint32_t depth)
+/*
+ * Account for the frames that were looked at. left: how many of those granted were not.
+ * Not inlined, as grant(): what they work on would take the registers that the loop needs.
+ */
+__attribute__((noinline)) static void settle(struct chain *chain, struct taking *taking, uint32_t left)
 {
-    if (__builtin_expect(frame == chain->mark, 0))
-        return true;
-    if (__builtin_expect(chain->until_mark-- == 0, 0)) {
-        chain->mark = frame;
-        chain->mark_depth = depth;
+    uint32_t looked_at = taking->granted - left;
+    uint32_t given = looked_at - taking->hidden;
+    chain->until_mark -= looked_at;
+    chain->depth += given;
+    taking->room -= given;
+    taking->granted = taking->hidden = 0;
+}
+
+/*
+ * How many frames may be looked at now; 0 where the room is full, or the chain is longer than any. Brent's cycle
+ * detection: a chain that comes back to the mark is a cycle, and the mark moves on after twice as many steps each time.
+ */
+__attribute__((noinline)) static uint32_t grant(struct chain *chain, struct taking *taking, const uint8_t *at,
+                                                pyunw_addr last)
+{
+    if (taking->granted > 0)
+        settle(chain, taking, 0);
+    if (chain->until_mark == 0 && taking->room > 0 && chain->mark_span <= MAX_FRAMES) {
+        chain->mark = last;
+        chain->mark_depth = chain->depth - (given_last(taking, at, last) != NULL);
         chain->mark_span = 2 * chain->mark_span + 1;
         chain->until_mark = chain->mark_span;
     }
-    return false;
+    taking->granted = chain->until_mark < taking->room ? chain->until_mark : taking->room;
+    return taking->granted;
 }
 
-/* Find the next frame that is not hidden. depth: frames given before it. */
-ALWAYS_INLINE enum step step(enum load_kind how, struct plan plan, struct walk *walk, struct chain *chain,
-                             uint32_t depth, pyunw_raw_frame *raw)
+/*
+ * Is the frame that is to be looked at next an entry frame (3.12+)? Asked when there is no room for more: the one that
+ * was given last was entered from C then.
+ */
+ALWAYS_INLINE bool next_is_hidden(enum load_kind how, struct plan plan, struct walk *walk, pyunw_addr next)
 {
     struct frame_fields fields;
-    struct code_words words;
-    while (chain->next != 0) {
-        pyunw_addr frame = chain->next;
-        if (closes_cycle(chain, frame, depth) || chain->mark_span > MAX_FRAMES ||
-            (how == LOAD_COPY && frame == walk->refused) ||
-            !read_frame_as(how, &plan.at->frame, plan.is, walk, frame, &fields))
-            return STEP_BAD;
-        chain->last = frame;
+    int fault = 0;
+    if (!plan.is->has_shims || !plausible_address(next))
+        return false;
+    if (how == LOAD_COPY) {
+        /* What was refused here is not asked for again: the walk ends there, and not with a flag that is a guess. */
+        bool read = read_frame_as(how, &plan.at->frame, plan.is, walk, next, &fields);
+        walk->refused = read ? 0 : next;
+        return read && owner_is_hidden(plan.is, fields.owner);
+    }
+    uint8_t owner = load_u8(how, (const uint8_t *)(uintptr_t)next + plan.at->frame.owner, &fault);
+    return owner_is_hidden(plan.is, owner) && !fault;
+}
+
+/* The loop that all walking is: for plain and trapped loads it calls nothing, so that all it needs is in registers. */
+ALWAYS_INLINE enum step take_some(enum load_kind how, struct plan plan, struct walk *walk, struct taking *taking)
+{
+    pyunw_addr frame = walk->chain.next;
+    pyunw_addr last = walk->chain.last;
+    uint8_t *at = taking->at;
+    uint32_t left = 0;
+    enum step result = STEP_MORE;
+    for (;;) {
+        struct frame_fields fields;
+        struct code_words words;
+        if (__builtin_expect(left == 0, 0)) {
+            bool full = taking->granted == taking->room && taking->hidden == 0;
+            left = full ? 0 : grant(&walk->chain, taking, at, last);
+            if (left == 0)
+                break;
+        }
+        /* The mark, which is 0 for the first steps, and the bottom are met but once. */
+        if (__builtin_expect(frame == walk->chain.mark, 0) || (how == LOAD_COPY && frame == walk->refused) ||
+            !read_frame_as(how, &plan.at->frame, plan.is, walk, frame, &fields)) {
+            result = frame == 0 ? STEP_BOTTOM : STEP_BAD;
+            break;
+        }
         if (__builtin_expect(!owner_is_python(fields.owner), 0)) {
-            if (!owner_is_hidden(plan.is, fields.owner))
-                return STEP_BAD;
-            chain->next = fields.previous;
+            if (!owner_is_hidden(plan.is, fields.owner)) {
+                result = STEP_BAD;
+                break;
+            }
+            pyunw_raw_frame *callee = given_last(taking, at, last);
+            if (callee != NULL)
+                callee->flags = PYUNW_FRAME_ENTRY;
+            last = frame;
+            frame = fields.previous;
+            taking->hidden++;
+            left--;
             continue;
         }
         if (plan.is->instruction_scale != 0 && !fields.runs)
             walk->saw_idle = true;
-        int good = read_code(how, plan, walk, &fields, &words);
-        if (__builtin_expect(good < 0, 0))
-            return STEP_BAD;
-        chain->next = fields.previous;
-        if (__builtin_expect(good == 0, 0))
+        enum code_answer answer = read_code(how, plan, walk, &fields, &words);
+        if (__builtin_expect(answer != CODE_GOOD, 0)) {
+            if (answer == CODE_OF_NEW_TYPE)
+                taking->type = words.type;
+            if (answer != CODE_HIDDEN) {
+                result = answer == CODE_BAD ? STEP_BAD : STEP_NEW_TYPE;
+                break;
+            }
+            last = frame;
+            frame = fields.previous;
+            taking->hidden++;
+            left--;
             continue;
-        if (__builtin_expect(words.kind == PYUNW_FRAME_MODULE, 0))
-            words.kind = module_or_class(walk, fields.executable);
-        raw->code = fields.executable;
-        raw->frame = frame;
-        raw->offset = words.offset;
-        raw->kind = words.kind;
-        raw->flags = entered_from_c(how, plan, walk, &fields) ? PYUNW_FRAME_ENTRY : 0;
-        raw->reserved = words.fingerprint;
-        return STEP_GIVEN;
+        }
+        *(pyunw_raw_frame *)(void *)at = (pyunw_raw_frame){
+            .code = fields.executable,
+            .frame = frame,
+            .offset = words.offset,
+            .kind = words.kind,
+            .flags = !plan.is->has_shims && fields.is_entry ? PYUNW_FRAME_ENTRY : 0,
+            .reserved = words.fingerprint,
+        };
+        if (__builtin_expect(words.kind == PYUNW_FRAME_UNKNOWN, 0) && taking->unnamed == NULL)
+            taking->unnamed = at;
+        at += taking->stride;
+        last = frame;
+        frame = fields.previous;
+        left--;
     }
-    return STEP_BOTTOM;
-}
-
-ALWAYS_INLINE int take(enum load_kind how, struct plan plan, struct walk *walk, pyunw_raw_frame *frames, size_t stride,
-                       int max)
-{
-    /* A copy that nothing else points to stays in registers. */
-    struct chain chain = walk->chain;
-    uint8_t *at = (uint8_t *)frames;
-    enum step result = STEP_GIVEN;
-    int count = 0;
-    for (; count < max; count++, at += stride) {
-        result = step(how, plan, walk, &chain, chain.depth + (uint32_t)count, (pyunw_raw_frame *)(void *)at);
-        if (result != STEP_GIVEN)
-            break;
-    }
-    chain.depth += (uint32_t)count;
-    walk->chain = chain;
-    if (result == STEP_BAD) {
-        if (chain.next == chain.mark)
-            walk->cycle = chain.depth - chain.mark_depth;
-        end_walk(walk, PYUNW_CORRUPT, chain.next);
-    } else if (result == STEP_BOTTOM && !walk->ended) {
-        end_at_bottom(walk);
-    }
-    return count;
+    taking->at = at;
+    walk->chain.next = frame;
+    walk->chain.last = last;
+    settle(&walk->chain, taking, left);
+    pyunw_raw_frame *outermost = given_last(taking, at, last);
+    if (result == STEP_MORE && outermost != NULL && next_is_hidden(how, plan, walk, frame))
+        outermost->flags = PYUNW_FRAME_ENTRY;
+    return result;
 }
 
 /* ---- The walking code, once for each way of loading and each row of the tables ---- */
 
-typedef int take_function(struct walk *walk, pyunw_raw_frame *frames, size_t stride, int max);
+typedef enum step take_function(struct walk *walk, struct taking *taking);
 
 #define DEFINE_TAKE(how, row_number)                                                                                   \
-    static int take_##how##_##row_number(struct walk *walk, pyunw_raw_frame *frames, size_t stride, int max)           \
+    static enum step take_##how##_##row_number(struct walk *walk, struct taking *taking)                               \
     {                                                                                                                  \
         const struct layout_offsets *at = &layout_tables[row_number];                                                  \
         struct plan plan = {at, &layout_semantics[layout_tables[row_number].minor - LAYOUT_MINOR_FIRST]};              \
-        return take(how, plan, walk, frames, stride, max);                                                             \
+        return take_some(how, plan, walk, taking);                                                                     \
     }
 
 #define FOR_EACH_ROW(apply, how)                                                                                       \
@@ -313,48 +395,88 @@ FOR_EACH_ROW(DEFINE_TAKE, LOAD_DIRECT)
 FOR_EACH_ROW(DEFINE_TAKE, LOAD_TRAPPED)
 
 /* Where frames and code objects do not lie exactly as a row says, and where each read is dear anyway. */
-static int take_by_layout(struct walk *walk, pyunw_raw_frame *frames, size_t stride, int max)
+static enum step take_by_layout(struct walk *walk, struct taking *taking)
 {
     const struct layout *layout = &walk->target->layout;
     struct plan plan = {&layout->at, &layout->is};
     switch (load_kind_of(&walk->memory)) {
     case LOAD_DIRECT:
-        return take(LOAD_DIRECT, plan, walk, frames, stride, max);
+        return take_some(LOAD_DIRECT, plan, walk, taking);
     case LOAD_TRAPPED:
-        return take(LOAD_TRAPPED, plan, walk, frames, stride, max);
+        return take_some(LOAD_TRAPPED, plan, walk, taking);
     case LOAD_COPY:
-        return take(LOAD_COPY, plan, walk, frames, stride, max);
+        return take_some(LOAD_COPY, plan, walk, taking);
     }
-    return 0;
+    return STEP_BAD;
 }
 
-#define CASE_TAKE(how, row_number)                                                                                     \
-    case row_number:                                                                                                   \
-        return take_##how##_##row_number;
+#define ENTRY_TAKE(how, row_number) [row_number] = take_##how##_##row_number,
 
 static take_function *choose_take(const struct walk *walk)
 {
+    static take_function *const plain[ROWS] = {FOR_EACH_ROW(ENTRY_TAKE, LOAD_DIRECT)};
+    static take_function *const trapped[ROWS] = {FOR_EACH_ROW(ENTRY_TAKE, LOAD_TRAPPED)};
     uint8_t row = walk->target->layout.row;
-    switch (load_kind_of(&walk->memory)) {
-    case LOAD_DIRECT:
-        switch (row) {
-            FOR_EACH_ROW(CASE_TAKE, LOAD_DIRECT)
+    if (row >= ROWS || load_kind_of(&walk->memory) == LOAD_COPY)
+        return take_by_layout;
+    return load_kind_of(&walk->memory) == LOAD_DIRECT ? plain[row] : trapped[row];
+}
+
+/* A room that is full may hold a cycle that the mark has not met yet: the last frame then stands there twice. */
+static void find_cycle(struct walk *walk, const struct taking *taking, int count)
+{
+    const uint8_t *at = taking->at - taking->stride;
+    pyunw_addr last = ((const pyunw_raw_frame *)(const void *)at)->frame;
+    for (int n = 1; n < count; n++) {
+        at -= taking->stride;
+        if (((const pyunw_raw_frame *)(const void *)at)->frame == last) {
+            walk->cycle = (uint32_t)n;
+            end_walk(walk, PYUNW_CORRUPT, last);
+            return;
         }
-        break;
-    case LOAD_TRAPPED:
-        switch (row) {
-            FOR_EACH_ROW(CASE_TAKE, LOAD_TRAPPED)
-        }
-        break;
-    case LOAD_COPY:
-        break;
     }
-    return take_by_layout;
+}
+
+static void tell_modules_from_classes(const struct walk *walk, const struct taking *taking)
+{
+    for (uint8_t *at = taking->unnamed; at != NULL && at < taking->at; at += taking->stride) {
+        pyunw_raw_frame *raw = (pyunw_raw_frame *)(void *)at;
+        if (raw->kind == PYUNW_FRAME_UNKNOWN)
+            raw->kind = module_or_class(walk, raw->code);
+    }
 }
 
 int pyunw_walk_take(struct walk *walk, pyunw_raw_frame *frames, size_t stride, int max)
 {
-    return choose_take(walk)(walk, frames, stride, max);
+    enum { MANY = 64, MANY_SPAN = 31 };
+    take_function *const take = choose_take(walk);
+    struct taking taking = {
+        .begin = (uint8_t *)frames, .at = (uint8_t *)frames, .stride = stride, .room = max > 0 ? (uint32_t)max : 0};
+    enum step result = STEP_MORE;
+    if (walk->ended)
+        return 0;
+    /* A cycle among frames that are all here is cut off again: the first mark may be late. */
+    if (walk->chain.mark_span == 0 && max >= MANY)
+        walk->chain.mark_span = MANY_SPAN;
+    while (result == STEP_MORE && taking.room > 0) {
+        result = take(walk, &taking);
+        if (result == STEP_NEW_TYPE)
+            result = pyunw_type_is_code(walk, taking.type) ? STEP_MORE : STEP_BAD;
+        else if (result == STEP_MORE && taking.room > 0)
+            result = STEP_BAD; /* longer than any */
+    }
+    tell_modules_from_classes(walk, &taking);
+    if (result == STEP_BAD) {
+        if (walk->chain.next == walk->chain.mark)
+            walk->cycle = walk->chain.depth - walk->chain.mark_depth;
+        end_walk(walk, PYUNW_CORRUPT, walk->chain.next);
+    } else if (result == STEP_BOTTOM) {
+        end_at_bottom(walk);
+    }
+    int count = max > 0 ? max - (int)taking.room : 0;
+    if (!walk->ended && count > 1)
+        find_cycle(walk, &taking, count);
+    return count;
 }
 
 void pyunw_walk_status(const struct walk *walk, pyunw_status *status)
