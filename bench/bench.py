@@ -17,7 +17,12 @@ DEPTHS = (5, 20, 50, 100, 1000)
 held = ctypes.PyDLL(sys.argv[1])  # keeps the GIL
 released = ctypes.CDLL(sys.argv[1])  # gives it up for the call
 for library in (held, released):
-    library.bench_run.restype = ctypes.c_double
+    library.bench_run.restype = library.bench_by_hand.restype = ctypes.c_double
+    library.bench_by_hand.argtypes = [ctypes.c_uint64, ctypes.c_int, ctypes.c_int]
+
+FREE_THREADED = "t" in sys.abiflags
+thread_state = ctypes.pythonapi.PyThreadState_Get
+thread_state.restype = ctypes.c_uint64
 
 sys.setrecursionlimit(5000)
 
@@ -73,6 +78,9 @@ def measure_depth(depth, devnull):
         for operation, label in ((WALK, "walk"), (CAPTURE, "capture"), (DESCRIBE, "describe"), (CURSOR, "cursor"),
                                  (IDENTIFY, "identify")):
             rows[label + " " + name] = at_depth(depth, lambda: held.bench_run(operation, memory, few))
+    if sys.version_info >= (3, 12) and not FREE_THREADED:
+        tstate = thread_state()
+        rows["by hand"] = at_depth(depth, lambda: held.bench_by_hand(tstate, sys.version_info[1], calls))
     frames = at_depth(depth, lambda: held.bench_depth())
     peer_calls = max(1, 400 // depth)
     rows["faulthandler"] = at_depth(
