@@ -241,11 +241,8 @@ ALWAYS_INLINE pyunw_raw_frame *given_last(const struct taking *taking, const uin
     return at != taking->begin && last->frame == frame ? last : NULL;
 }
 
-/*
- * Account for the frames that were looked at. left: how many of those granted were not.
- * Not inlined, as grant(): what they work on would take the registers that the loop needs.
- */
-__attribute__((noinline)) static void settle(struct chain *chain, struct taking *taking, uint32_t left)
+/* Account for the frames that were looked at. left: how many of those granted were not. */
+ALWAYS_INLINE void settle(struct chain *chain, struct taking *taking, uint32_t left)
 {
     uint32_t looked_at = taking->granted - left;
     uint32_t given = looked_at - taking->hidden;
@@ -258,6 +255,7 @@ __attribute__((noinline)) static void settle(struct chain *chain, struct taking 
 /*
  * How many frames may be looked at now; 0 where the room is full, or the chain is longer than any. Brent's cycle
  * detection: a chain that comes back to the mark is a cycle, and the mark moves on after twice as many steps each time.
+ * Not inlined: what it works on would take the registers that the loop needs.
  */
 __attribute__((noinline)) static uint32_t grant(struct chain *chain, struct taking *taking, const uint8_t *at,
                                                 pyunw_addr last)
@@ -362,6 +360,7 @@ ALWAYS_INLINE enum step take_some(enum load_kind how, struct plan plan, struct w
         frame = fields.previous;
         left--;
     }
+    __asm__ volatile("" : : : "memory"); /* or the compiler fetches before the loop what is needed behind it */
     taking->at = at;
     walk->chain.next = frame;
     walk->chain.last = last;
