@@ -209,7 +209,7 @@ enum pyunw_thread_flags {
     PYUNW_THREAD_CURRENT = 2,             /* the calling thread's: the attached one, else the newest with frames */
     PYUNW_THREAD_HOLDS_GIL = 4,           /* never set where the GIL is disabled */
     PYUNW_THREAD_FINALIZING = 8,          /* the runtime is finalizing in this thread */
-    PYUNW_THREAD_COLLECTING = 16,         /* its interpreter's garbage collector runs and this thread holds the GIL */
+    PYUNW_THREAD_COLLECTING = 16,         /* PYUNW_THREAD_HOLDS_GIL, and its interpreter's garbage collector runs */
     PYUNW_THREAD_ATTACHED = 32,           /* attached to its interpreter (3.12+; before: holds the GIL) */
     PYUNW_THREAD_HAS_FRAMES = 64,         /* at least one frame, perhaps only an interpreter's entry frame */
     PYUNW_THREAD_FRAMES_UNREADABLE = 128, /* whether it has frames could not be read */
