@@ -10,7 +10,8 @@
  * pycore_runtime.h, pycore_code.h, pycore_debug_offsets.h, cpython/code.h) of the versions named.
  *
  * Closing words of each comment: "Signal-safe: yes" means async-signal-safe (signal-safety(7)) on any stack with
- * 2 KiB to spare, whatever state the heap and the locks are in. "Threads: any" means that threads may call at once.
+ * 2 KiB to spare (the writers: 4 KiB), whatever state the heap and the locks are in. "Threads: any" means that threads
+ * may call at once.
  */
 #ifndef PYUNWIND_H
 #define PYUNWIND_H

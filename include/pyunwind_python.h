@@ -46,7 +46,8 @@ typedef struct {
  * @param tstate      Any value: it is followed only if it is in the runtime's list of thread states.
  * @param frames      Caller-owned array; only the entries counted in the result are defined afterwards.
  * @param max_frames  Room in frames, more than 0.
- * @return Frames filled; fewer than max_frames reach to the root, but in the calling thread where its stack is damaged.
+ * @return Frames filled; fewer than max_frames reach to the root, but in the calling thread where its stack is damaged
+ *         or CPython 3.9 has itself cut it (docs/text-format.md, delegation).
  *         0 for a thread without Python frames, and for another thread whose stack does not reach its root in any of
  *         many tries: pyunw_capture() tells what there is of it, and why. -1 if tstate is NULL, freed or no thread
  *         state, if frames is NULL or max_frames is not positive, or if there is no interpreter.
