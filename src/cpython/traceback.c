@@ -126,7 +126,8 @@ enum { CONFIRMED_TRIES = 4, TRIES = 40 };
 /* Frames of a stack, to be compared with what it is later. */
 struct run {
     pyunw_addr innermost;
-    uint32_t most; /* how many frames are compared: those of the run, or all, where it ends at the root */
+    uint32_t most;  /* how many frames are compared: those of the run, or all, where it ends at the root */
+    bool confirmed; /* by pyunw_walk(); else no walk is believed that shows a frame which is not being executed */
     struct frame_digest digest;
 };
 
@@ -140,7 +141,8 @@ static void add_to_run(struct frame_digest *digest, pyunw_raw_frame raw)
 
 /*
  * Is this run of frames still part of the thread's stack? Then the code objects lived while they were described. A
- * walk that comes in the middle of a call does not get so far as to tell: any that shows the run does.
+ * walk that comes in the middle of a call does not get so far as to tell: any that shows the run does, and reaches the
+ * root, also beyond the run: a frame object that is free links to other free ones (3.8-3.10), which are no callers.
  */
 __attribute__((noinline)) static bool run_still_stands(const struct target *target, const struct memory *memory,
                                                        pyunw_addr tstate, const struct run *run)
@@ -152,11 +154,12 @@ __attribute__((noinline)) static bool run_still_stands(const struct target *targ
         struct frame_digest again = {0};
         if (pyunw_walk_begin(&walk, target, memory, tstate, false) < 0)
             return false;
-        while (again.count < run->most && pyunw_walk_take(&walk, &raw, sizeof raw, 1) == 1) {
-            if (again.count > 0 || raw.frame == run->innermost)
+        while (pyunw_walk_take(&walk, &raw, sizeof raw, 1) == 1) {
+            if (again.count > 0 ? again.count < run->most : raw.frame == run->innermost)
                 add_to_run(&again, raw);
         }
-        if (digest_equal(&again, &run->digest) && !(walk.ended && walk.end == PYUNW_CORRUPT))
+        bool believed = run->confirmed || !walk.saw_idle;
+        if (believed && digest_equal(&again, &run->digest) && walk.end != PYUNW_CORRUPT)
             return true;
     }
     return false;
@@ -167,14 +170,15 @@ __attribute__((noinline)) static bool run_still_stands(const struct target *targ
  * they did not stand so long.
  */
 __attribute__((noinline)) static int fill_standing(const pyunw_target *handle, pyunw_addr tstate,
-                                                   const struct entries *entries, int left_out, int count)
+                                                   const struct entries *entries, int left_out, int count,
+                                                   bool confirmed)
 {
     const struct target *target = open_target(handle);
     struct memory memory = pyunw_safe_memory(target);
     pyunw_raw_frame *frames = raw_frames(entries);
     bool to_root = count - left_out <= entries->max;
     int kept = to_root ? count - left_out : entries->max;
-    struct run run = {.innermost = frames[left_out].frame, .most = to_root ? MAX_FRAMES : (uint32_t)kept};
+    struct run run = {frames[left_out].frame, to_root ? MAX_FRAMES : (uint32_t)kept, confirmed, {0}};
     for (int n = 0; n < kept; n++) {
         frames[n] = frames[left_out + n];
         add_to_run(&run.digest, frames[n]);
@@ -202,8 +206,14 @@ __attribute__((noinline)) static int read_once(const pyunw_target *handle, pyunw
         count = walk.saw_idle ? 0 : count + 1;
         walk.saw_idle = false;
     }
+    bool beyond = false;
+    pyunw_raw_frame raw;
+    while (!walk.ended && pyunw_walk_take(&walk, &raw, sizeof raw, 1) == 1)
+        beyond = true;
     pyunw_walk_status(&walk, status);
-    return count;
+    if (beyond && status->end != PYUNW_CORRUPT)
+        status->end = PYUNW_TRUNCATED;
+    return walk.saw_idle ? 0 : count;
 }
 
 /*
@@ -229,14 +239,14 @@ static int collect_running(const pyunw_target *handle, pyunw_addr tstate, const 
             return -1;
         if (entries->max == 0 || (confirmed && status->end == PYUNW_NO_FRAME))
             return 0;
-        if (count == 0 || !may_be_given(status->end, try))
-            continue;
         /* What remains reaches to the root, or is more than there are entries for. */
         int most = status->end == PYUNW_TRUNCATED ? count - entries->max - 1 : count - 1;
-        int filled = fill_standing(handle, tstate, entries, left_out < most ? left_out : most, count);
+        if (most < 0 || !may_be_given(status->end, try))
+            continue;
+        int filled = fill_standing(handle, tstate, entries, left_out < most ? left_out : most, count, confirmed);
         if (filled > 0)
             return filled;
-        if (!confirmed)
+        if (!confirmed && left_out < MAX_FRAMES)
             left_out = 2 * left_out + 1;
     }
     /* It may have ended meanwhile. */
