@@ -35,7 +35,7 @@ demo: ## Set up, build, and show tracebacks captured in signal handlers of Pytho
 bench: all ## Measure: time a frame, against the interpreter's own means
 	@bench/run $(ARGS)
 
-storm: all ## Capture under a storm of signals for MINUTES=10 on every CPython found
+storm: all ## Capture under a storm of signals, MINUTES=10 of each CPython; ARGS="--python 3.12" (tests/storms/run --help)
 	@tests/storms/run --minutes $(MINUTES) $(ARGS)
 
 lint: ## Formatting, warnings of gcc and clang, clang-tidy, cppcheck

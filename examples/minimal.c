@@ -3,7 +3,7 @@
  * send(), where CPython has released the GIL; the same call may stand in a signal handler (demo/handler.c).
  *
  *     cc -shared -fPIC -o minimal.so minimal.c $(pkg-config --cflags --libs pyunwind)
- *     LD_PRELOAD=./minimal.so python3 program.py
+ *     LD_PRELOAD=$PWD/minimal.so python3 program.py
  */
 #include <pyunwind.h>
 #include <stdio.h>

@@ -10,7 +10,8 @@
  * pycore_runtime.h, pycore_code.h, pycore_debug_offsets.h, cpython/code.h) of the versions named.
  *
  * Closing words of each comment: "Signal-safe: yes" means async-signal-safe (signal-safety(7)) on any stack with
- * 2 KiB to spare, whatever state the heap and the locks are in. "Threads: any" means that threads may call at once.
+ * 2 KiB to spare (the writers: 4 KiB), whatever state the heap and the locks are in. "Threads: any" means that threads
+ * may call at once.
  */
 #ifndef PYUNWIND_H
 #define PYUNWIND_H
@@ -209,7 +210,7 @@ enum pyunw_thread_flags {
     PYUNW_THREAD_CURRENT = 2,             /* the calling thread's: the attached one, else the newest with frames */
     PYUNW_THREAD_HOLDS_GIL = 4,           /* never set where the GIL is disabled */
     PYUNW_THREAD_FINALIZING = 8,          /* the runtime is finalizing in this thread */
-    PYUNW_THREAD_COLLECTING = 16,         /* its interpreter's garbage collector runs and this thread holds the GIL */
+    PYUNW_THREAD_COLLECTING = 16,         /* PYUNW_THREAD_HOLDS_GIL, and its interpreter's garbage collector runs */
     PYUNW_THREAD_ATTACHED = 32,           /* attached to its interpreter (3.12+; before: holds the GIL) */
     PYUNW_THREAD_HAS_FRAMES = 64,         /* at least one frame, perhaps only an interpreter's entry frame */
     PYUNW_THREAD_FRAMES_UNREADABLE = 128, /* whether it has frames could not be read */

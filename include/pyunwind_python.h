@@ -41,12 +41,16 @@ typedef struct {
 
 /**
  * Collect the Python stack of a thread, innermost frame first. The calling thread is read with plain loads, any
- * other with guarded ones: of one that runs on meanwhile only frames are given that two reads agree on.
+ * other with guarded ones: of one that runs on meanwhile only frames are given that two reads agree on, from the root
+ * of its stack on; innermost frames that came or went meanwhile may be missing.
  * @param tstate      Any value: it is followed only if it is in the runtime's list of thread states.
  * @param frames      Caller-owned array; only the entries counted in the result are defined afterwards.
  * @param max_frames  Room in frames, more than 0.
- * @return Frames filled, 0 for a thread without Python frames; -1 if tstate is NULL, freed or no thread state, if
- *         frames is NULL or max_frames is not positive, or if there is no interpreter.
+ * @return Frames filled; fewer than max_frames reach to the root, but in the calling thread where its stack is damaged
+ *         or CPython 3.9 has itself cut it (docs/text-format.md, delegation).
+ *         0 for a thread without Python frames, and for another thread whose stack does not reach its root in any of
+ *         many tries: pyunw_capture() tells what there is of it, and why. -1 if tstate is NULL, freed or no thread
+ *         state, if frames is NULL or max_frames is not positive, or if there is no interpreter.
  * Signal-safe: yes. Allocates: no. Threads: any, one array each. Since: 0.1. CPython: 3.8-3.15.
  */
 PYUNW_API int _Py_GetTracebackFrames(PyThreadState *tstate, PyTracebackFrameInfo *frames, int max_frames);
@@ -62,8 +66,9 @@ typedef struct {
 
 /**
  * Collect the Python stack of a thread, innermost frame first.
- * @return 0 to max_frames; -1 if frames is NULL, max_frames negative, or the thread state NULL, freed or without a
- *         frame. Signal-safe: yes. Allocates: no. Threads: any, one array each. Since: 0.1. CPython: 3.8-3.15.
+ * @return 0 to max_frames, as _Py_GetTracebackFrames(); -1 if frames is NULL, max_frames negative, or the thread state
+ *         NULL, freed or without a frame. Signal-safe: yes. Allocates: no. Threads: any, one array each. Since: 0.1.
+ * CPython: 3.8-3.15.
  */
 PYUNW_API int pyunw_python_collect(PyThreadState *tstate, pyunw_python_frame *frames, int max_frames);
 

@@ -90,9 +90,8 @@ static void tell(const struct thread_walk *walk, const struct thread_fields *fie
         flags |= PYUNW_THREAD_HOLDS_GIL;
     if (walk->tstate == walk->finalizing)
         flags |= PYUNW_THREAD_FINALIZING;
-    /* Without the GIL, which of the attached threads collects is not to be had. */
-    bool may_collect = walk->holder != 0 ? walk->tstate == walk->holder : fields->attached;
-    if (walk->collecting && may_collect)
+    /* Where the GIL is disabled, nothing tells which thread collects. */
+    if (walk->collecting && walk->tstate == walk->holder)
         flags |= PYUNW_THREAD_COLLECTING;
     if (fields->attached || (walk->target->layout.is.status_active == 0 && walk->tstate == walk->holder))
         flags |= PYUNW_THREAD_ATTACHED;

@@ -128,9 +128,21 @@ static const char *state_name(const pyunw_thread *thread)
     return (thread->flags & PYUNW_THREAD_ATTACHED) != 0 ? ",\"state\":\"running\"" : ",\"state\":\"idle\"";
 }
 
+/* Where the GIL is disabled, nothing tells which thread of an interpreter collects while one does (3.13+). */
+static bool collector_is_known(const struct target *target, const struct memory *memory, const pyunw_thread *thread)
+{
+    pyunw_addr holder = 0;
+    bool collecting = false;
+    if (!target->layout.at.free_threaded)
+        return true;
+    if (pyunw_gil_holder(target, memory, thread->interpreter, &holder) == 0 && holder != 0)
+        return true;
+    return pyunw_read_collecting(target, memory, thread->interpreter, &collecting) == 0 && !collecting;
+}
+
 /* What is known of a thread. known: the lists told of it; else only what it said of itself. */
-static void write_thread_head(struct output *output, const struct target *target, const pyunw_thread *thread,
-                              bool known)
+static void write_thread_head(struct output *output, const struct target *target, const struct memory *memory,
+                              const pyunw_thread *thread, bool known)
 {
     pyunw_output_string(output, "{\"schema\":\"pyunwind.thread/1\"");
     write_number(output, ",\"pid\":", is_image(target) ? 0 : raw_syscall0(SYS_getpid), !is_image(target));
@@ -141,7 +153,8 @@ static void write_thread_head(struct output *output, const struct target *target
     write_thread_name(output, target, thread->native_id);
     pyunw_output_string(output, known ? state_name(thread) : ",\"state\":null");
     write_truth(output, ",\"holds_gil\":", (thread->flags & PYUNW_THREAD_HOLDS_GIL) != 0, known);
-    write_truth(output, ",\"collecting_garbage\":", (thread->flags & PYUNW_THREAD_COLLECTING) != 0, known);
+    write_truth(output, ",\"collecting_garbage\":", (thread->flags & PYUNW_THREAD_COLLECTING) != 0,
+                known && collector_is_known(target, memory, thread));
 }
 
 static const char *status_name(enum pyunw_end end)
@@ -161,7 +174,7 @@ static int write_thread(const struct target *target, int fd, const struct memory
     if (err < 0)
         return err;
     pyunw_output_begin(&output, fd);
-    write_thread_head(&output, target, thread, known);
+    write_thread_head(&output, target, memory, thread, known);
     pyunw_output_string(&output, ",\"frames\":[");
     for (int n = 0; pyunw_stack_next(&stream, &raw, &fields) == 1; n++) {
         if (n > 0)

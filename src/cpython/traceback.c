@@ -79,6 +79,14 @@ static pyunw_raw_frame *raw_frames(const struct entries *entries)
     return (pyunw_raw_frame *)(void *)(entries->begin + (8 - (uintptr_t)entries->begin % 8) % 8);
 }
 
+/* As many raw frames as the memory of the entries holds: more than there are entries. */
+static int room_for_raw_frames(const struct entries *entries)
+{
+    size_t begin = (size_t)((uint8_t *)raw_frames(entries) - entries->begin);
+    size_t room = entries->max > 0 ? ((size_t)entries->max * entries->size - begin) / sizeof(pyunw_raw_frame) : 0;
+    return room < INT32_MAX ? (int)room : INT32_MAX;
+}
+
 static void fill_all(const struct target *target, const struct memory *memory, const struct entries *entries, int count)
 {
     for (int n = count - 1; n >= 0; n--) {
@@ -91,54 +99,168 @@ static void fill_all(const struct target *target, const struct memory *memory, c
     }
 }
 
-/* The innermost frame may move on while it is described: its line is of one moment, its name of all. */
-static void add_to_run(struct frame_digest *run, pyunw_raw_frame raw)
+/* ---- The calling thread ---- */
+
+/* It stands still while it is read. */
+static int collect_own(const pyunw_target *handle, pyunw_addr tstate, const struct entries *entries,
+                       pyunw_status *status)
 {
-    if (run->count == 0)
-        raw.offset = 0;
-    digest_add(run, &raw);
+    int count = pyunw_walk(handle, tstate, raw_frames(entries), entries->max, status);
+    if (count < 0)
+        return -1;
+    const struct target *target = open_target(handle);
+    struct memory memory = pyunw_own_memory(target);
+    fill_all(target, &memory, entries, count);
+    return count;
 }
 
-/* Is this run of frames still part of the thread's stack? Then the code objects lived while they were described. */
-__attribute__((noinline)) static bool run_still_stands(const struct target *target, const struct memory *memory,
-                                                       pyunw_addr tstate, pyunw_addr innermost,
-                                                       const struct frame_digest *run)
+/* ---- Another thread, which may run on ---- */
+
+/*
+ * The first tries take what pyunw_walk() confirms. Where that does not come to an end (a program that does nothing but
+ * call and return), the others read the stack once, and confirm it by the walk that follows the description anyway.
+ * Each time that fails, more of the innermost frames are left out: what is nearer to the root stands longer.
+ */
+enum { CONFIRMED_TRIES = 4, TRIES = 40 };
+
+/* Frames of a stack, to be compared with what it is later. */
+struct run {
+    pyunw_addr innermost;
+    uint32_t most;  /* how many frames are compared: those of the run, or all, where it ends at the root */
+    bool confirmed; /* by pyunw_walk(); else no walk is believed that shows a frame which is not being executed */
+    struct frame_digest digest;
+};
+
+/* The innermost frame may move on while it is described: its line is of one moment, its name of all. */
+static void add_to_run(struct frame_digest *digest, pyunw_raw_frame raw)
 {
+    if (digest->count == 0)
+        raw.offset = 0;
+    digest_add(digest, &raw);
+}
+
+/*
+ * Is this run of frames still part of the thread's stack? Then the code objects lived while they were described. A
+ * walk that comes in the middle of a call does not get so far as to tell: any that shows the run does, and reaches the
+ * root, also beyond the run: a frame object that is free links to other free ones (3.8-3.10), which are no callers.
+ */
+__attribute__((noinline)) static bool run_still_stands(const struct target *target, const struct memory *memory,
+                                                       pyunw_addr tstate, const struct run *run)
+{
+    enum { WALKS = 8 };
     struct walk walk;
     pyunw_raw_frame raw;
-    struct frame_digest again = {0};
-    if (pyunw_walk_begin(&walk, target, memory, tstate, false) < 0)
-        return false;
-    while (again.count < run->count && pyunw_walk_take(&walk, &raw, sizeof raw, 1) == 1) {
-        if (again.count > 0 || raw.frame == innermost)
-            add_to_run(&again, raw);
+    for (int n = 0; n < WALKS; n++) {
+        struct frame_digest again = {0};
+        if (pyunw_walk_begin(&walk, target, memory, tstate, false) < 0)
+            return false;
+        while (pyunw_walk_take(&walk, &raw, sizeof raw, 1) == 1) {
+            if (again.count > 0 ? again.count < run->most : raw.frame == run->innermost)
+                add_to_run(&again, raw);
+        }
+        bool believed = run->confirmed || !walk.saw_idle;
+        if (believed && digest_equal(&again, &run->digest) && walk.end != PYUNW_CORRUPT)
+            return true;
     }
-    return digest_equal(&again, run);
+    return false;
+}
+
+/*
+ * Describe the frames but the first `left_out` of them, as many as there are entries for. How many those are; 0 where
+ * they did not stand so long.
+ */
+__attribute__((noinline)) static int fill_standing(const pyunw_target *handle, pyunw_addr tstate,
+                                                   const struct entries *entries, int left_out, int count,
+                                                   bool confirmed)
+{
+    const struct target *target = open_target(handle);
+    struct memory memory = pyunw_safe_memory(target);
+    pyunw_raw_frame *frames = raw_frames(entries);
+    bool to_root = count - left_out <= entries->max;
+    int kept = to_root ? count - left_out : entries->max;
+    struct run run = {frames[left_out].frame, to_root ? MAX_FRAMES : (uint32_t)kept, confirmed, {0}};
+    for (int n = 0; n < kept; n++) {
+        frames[n] = frames[left_out + n];
+        add_to_run(&run.digest, frames[n]);
+    }
+    fill_all(target, &memory, entries, kept);
+    return run_still_stands(target, &memory, tstate, &run) ? kept : 0;
+}
+
+/*
+ * Read the stack once. 3.8-3.10: without the frames that are not being executed (returned from, or traced), and without
+ * those inward of them.
+ */
+__attribute__((noinline)) static int read_once(const pyunw_target *handle, pyunw_addr tstate,
+                                               const struct entries *entries, pyunw_status *status)
+{
+    const struct target *target = open_target(handle);
+    struct memory memory = pyunw_safe_memory(target);
+    struct walk walk;
+    int room = room_for_raw_frames(entries);
+    int count = 0;
+    int err = pyunw_walk_begin(&walk, target, &memory, tstate, false);
+    if (err < 0)
+        return err;
+    while (count < room && pyunw_walk_take(&walk, &raw_frames(entries)[count], sizeof(pyunw_raw_frame), 1) == 1) {
+        count = walk.saw_idle ? 0 : count + 1;
+        walk.saw_idle = false;
+    }
+    bool beyond = false;
+    pyunw_raw_frame raw;
+    while (!walk.ended && pyunw_walk_take(&walk, &raw, sizeof raw, 1) == 1)
+        beyond = true;
+    pyunw_walk_status(&walk, status);
+    if (beyond && status->end != PYUNW_CORRUPT)
+        status->end = PYUNW_TRUNCATED;
+    return walk.saw_idle ? 0 : count;
+}
+
+/*
+ * Are these frames the outermost of the stack? Of a thread that runs, a bad pointer is a moment's: the frames before it
+ * are cut off from their root. A torn stack has it, but lacks its innermost frames (3.11, 3.12, at the entry of the
+ * evaluation loop): better than none.
+ */
+static bool may_be_given(int end, int try)
+{
+    return end == PYUNW_COMPLETE || end == PYUNW_TRUNCATED || (end == PYUNW_TORN && try >= TRIES / 2);
+}
+
+static int collect_running(const pyunw_target *handle, pyunw_addr tstate, const struct entries *entries,
+                           pyunw_status *status)
+{
+    int left_out = 0;
+    for (int try = 0; try < TRIES; try++) {
+        bool confirmed = try < CONFIRMED_TRIES;
+        int room = room_for_raw_frames(entries);
+        int count = confirmed ? pyunw_walk(handle, tstate, raw_frames(entries), room, status)
+                              : read_once(handle, tstate, entries, status);
+        if (count < 0)
+            return -1;
+        if (entries->max == 0 || (confirmed && status->end == PYUNW_NO_FRAME))
+            return 0;
+        /* What remains reaches to the root, or is more than there are entries for. */
+        int most = status->end == PYUNW_TRUNCATED ? count - entries->max - 1 : count - 1;
+        if (most < 0 || !may_be_given(status->end, try))
+            continue;
+        int filled = fill_standing(handle, tstate, entries, left_out < most ? left_out : most, count, confirmed);
+        if (filled > 0)
+            return filled;
+        if (!confirmed && left_out < MAX_FRAMES)
+            left_out = 2 * left_out + 1;
+    }
+    /* It may have ended meanwhile. */
+    return pyunw_thread_find(handle, tstate, NULL) == PYUNW_ERR_NO_THREAD ? -1 : 0;
 }
 
 static int collect(pyunw_addr tstate, const struct entries *entries, pyunw_status *status)
 {
-    enum { TRIES = 6 };
     const struct own_process *process = atomic_load(&own_process);
     const pyunw_target *handle = choose_target(tstate);
     if (handle == NULL)
         return -1;
-    const struct target *target = open_target(handle);
-    bool own = handle == &process->direct;
-    struct memory memory = own ? pyunw_own_memory(target) : pyunw_safe_memory(target);
-    for (int n = 0; n < TRIES; n++) {
-        int count = pyunw_walk(handle, tstate, raw_frames(entries), entries->max, status);
-        if (count <= 0)
-            return count < 0 ? -1 : 0;
-        struct frame_digest run = {0};
-        pyunw_addr innermost = raw_frames(entries)[0].frame;
-        for (int at = 0; at < count && !own; at++)
-            add_to_run(&run, raw_frames(entries)[at]);
-        fill_all(target, &memory, entries, count);
-        if (own || run_still_stands(target, &memory, tstate, innermost, &run))
-            return count;
-    }
-    return 0;
+    return handle == &process->direct ? collect_own(handle, tstate, entries, status)
+                                      : collect_running(handle, tstate, entries, status);
 }
 
 /* ---- PyTracebackFrameInfo ---- */

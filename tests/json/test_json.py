@@ -188,20 +188,36 @@ def check_handlers():
 
 
 def check_collecting():
+    """Without the GIL nothing tells which thread collects."""
+
     class Dying:
         def __del__(self):
             seen.append([json_lines.write(target)["collecting_garbage"] for target in targets.values()])
             threads = json_lines.write_all(dumps.guarded)
             own = threads.pop(own_tstate())
-            seen.append([own["collecting_garbage"]] + [not thread["collecting_garbage"] for thread in threads.values()])
+            seen.append([own["collecting_garbage"]] + [thread["collecting_garbage"] for thread in threads.values()])
+            listed = pyunw.threads(dumps.guarded, pyunw.lib_holding_gil)
+            flags = {thread.tstate: thread.flags & pyunw.PYUNW_THREAD_COLLECTING for thread in listed}
+            told.append([bool(flags.pop(own_tstate())), any(flags.values())])
 
-    seen = []
+    seen, told = [], []
     dying = Dying()
     dying.cycle = dying
     del dying
+    gil = getattr(sys, "_is_gil_enabled", lambda: True)()
     with StandingThreads(2):
+        before = [thread["collecting_garbage"] for thread in json_lines.write_all(dumps.guarded).values()]
         gc.collect()
-    checks.equal("collecting", [[True] * 3, [True] * 3], seen)
+    checks.equal("not collecting", [False] * 3, before)
+    checks.equal("collecting", [[True] * 3, [True, False, False]] if gil else [[None] * 3] * 2, seen)
+    checks.equal("collecting, flags", [[gil, False]], told)
+
+
+def check_collecting_with_gil():
+    """The same in a free-threaded build that runs with the GIL."""
+    if FREE_THREADED:
+        environment = dict(os.environ, PYTHON_GIL="1")
+        assert subprocess.call([sys.executable, os.path.abspath(__file__), "collecting"], env=environment) == 0
 
 
 FINALIZING = """
@@ -364,6 +380,7 @@ def main():
     check_without_gil()
     check_handlers()
     check_collecting()
+    check_collecting_with_gil()
     check_finalizing()
     check_fork()
     check_interpreters()
@@ -374,4 +391,7 @@ def main():
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["collecting"]:
+        check_collecting()
+        sys.exit(checks.finish())
     sys.exit(main())

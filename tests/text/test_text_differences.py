@@ -265,12 +265,41 @@ def differ_in_memory():
     thread.end()
 
 
+# ---- What CPython itself has cut ------------------------------------------------------------------------------------
+
+
+def differ_in_delegation():
+    """3.9 (up to 3.10.0 or later) unlinks the callers while an exception is thrown into a generator that delegates."""
+
+    def inner():
+        try:
+            yield 1
+        except ValueError:
+            dumped = dumps.of_thread()
+            whole = dumped.theirs.endswith(line_of(top))
+            comparison.dumps("delegation", dumped, dumped.theirs if whole else dumped.theirs + TORN)
+            seen.append(whole)
+            yield 2
+
+    def outer():
+        yield from inner()
+
+    top, seen = sys._getframe(), []
+    while top.f_back is not None:
+        top = top.f_back
+    generator = outer()
+    next(generator)
+    generator.throw(ValueError())
+    check_label("delegation", seen in ([MINOR != 9], [MINOR not in (9, 10)]), "whole: %r" % seen)
+
+
 def main():
     differ_in_frames()
     differ_in_entry_frames()
     differ_in_threads()
     differ_in_lines()
     differ_in_init()
+    differ_in_delegation()
     differ_in_memory()
     return comparison.finish("what they are to be")
 
