@@ -143,7 +143,12 @@ ALWAYS_INLINE int read_code(enum load_kind how, struct plan plan, struct walk *w
     if (fault || offset + 2 >= 2 * units + 2 || offset + 2 > INT32_MAX || (offset & 1) != 0)
         return -1;
     words->offset = (int32_t)offset;
-    return fields->owner == plan.is->generator_owner || words->offset >= 2 * first_traceable;
+    /* Wraps where it is damage: the instruction lies inside the code all the same. */
+    int32_t first_offset = (int32_t)(2 * (uint32_t)first_traceable);
+    if (__builtin_expect(fields->owner == plan.is->generator_owner || words->offset >= first_offset, 1))
+        return 1;
+    /* A RESUME stands inside the code. _Py_InitCleanup (3.12+), to be hidden always, says one unit behind its end. */
+    return (uint32_t)first_traceable <= units + 1 ? 0 : -1;
 }
 
 /* Module level and class bodies have the same flags; "<module>" is the name that only the compiler gives. */
