@@ -8,21 +8,42 @@
  */
 #include "walk.h"
 
+/* ---- The chunks of a data stack ---- */
+
+struct chunk_list {
+    pyunw_addr chunk;
+    pyunw_addr mark; /* a chunk that was passed, by which a list that closes on itself is noticed (Brent) */
+    uint32_t passed;
+};
+
+/* Go on to the chunk before. False where that cannot be read, or was passed already. */
+static bool previous_chunk(const struct walk *walk, struct chunk_list *list)
+{
+    enum { MANY_CHUNKS = 1 << 16 };
+    pyunw_addr previous = 0;
+    if ((list->passed & (list->passed + 1)) == 0)
+        list->mark = list->chunk;
+    if (list->passed++ == MANY_CHUNKS ||
+        !read_word(walk, list->chunk + walk->target->layout.at.chunk.previous, &previous) || previous == list->mark)
+        return false;
+    list->chunk = previous;
+    return true;
+}
+
 /* ---- Where a stack may end ---- */
 
 /* 3.11: the first frame of a thread stands in its first chunk, one word after the beginning (push_chunk, pystate.c). */
 static bool is_first_of_data_stack(const struct walk *walk, pyunw_addr frame)
 {
-    enum { MANY_CHUNKS = 1 << 16 };
     const struct layout_offsets *at = &walk->target->layout.at;
-    pyunw_addr chunk = 0;
-    pyunw_addr previous = 0;
-    if (!read_word(walk, walk->tstate + at->thread.datastack_chunk, &chunk))
+    struct chunk_list list = {0};
+    if (!read_word(walk, walk->tstate + at->thread.datastack_chunk, &list.chunk))
         return false;
-    for (int n = 0; n < MANY_CHUNKS && read_word(walk, chunk + at->chunk.previous, &previous); n++) {
-        if (previous == 0)
+    pyunw_addr chunk = list.chunk;
+    while (previous_chunk(walk, &list)) {
+        if (list.chunk == 0)
             return frame == chunk + at->chunk.data + 8;
-        chunk = previous;
+        chunk = list.chunk;
     }
     return false;
 }
@@ -83,16 +104,17 @@ struct data_stack {
 
 static bool is_on_data_stack(const struct walk *walk, const struct data_stack *stack, pyunw_addr frame)
 {
-    enum { MANY_CHUNKS = 1 << 16 };
     const struct layout_chunk *at = &walk->target->layout.at.chunk;
-    pyunw_addr chunk = stack->chunk;
-    if (frame >= chunk + at->data && frame < stack->top)
+    struct chunk_list list = {.chunk = stack->chunk};
+    if (frame >= stack->chunk + at->data && frame < stack->top)
         return true;
-    for (int n = 0; n < MANY_CHUNKS && read_word(walk, chunk + at->previous, &chunk) && chunk != 0; n++) {
+    while (previous_chunk(walk, &list)) {
         uint64_t size = 0;
-        if (!read_word(walk, chunk + at->size, &size))
+        if (list.chunk == 0)
             return false;
-        if (frame >= chunk + at->data && frame - chunk < size)
+        if (!read_word(walk, list.chunk + at->size, &size))
+            break;
+        if (frame >= list.chunk + at->data && frame - list.chunk < size)
             return true;
     }
     return false;
