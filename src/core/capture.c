@@ -219,6 +219,7 @@ static int try_running(struct walk *walk, const struct frame_array *array, pyunw
     if (agreement.first >= described && (count > 0 || end == PYUNW_COMPLETE) && tail.count == 0)
         return -1;
     status->unconfirmed = agreement.first > agreement.skipped ? agreement.first : agreement.skipped;
+    status->unconfirmed += walk->torn_start;
     move_to_front(array, agreement.first, described - agreement.first);
     for (int n = 0; n < described - agreement.first; n++)
         raw_at(array, n)->reserved = 0;
