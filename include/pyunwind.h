@@ -310,10 +310,14 @@ enum pyunw_end {
 };
 
 typedef struct {
-    int32_t end;         /* enum pyunw_end */
-    int32_t depth;       /* frames from the innermost to where the walk ended, 0 at once */
-    pyunw_addr address;  /* of what could not be read or believed; 0 where nothing was wrong */
-    int32_t unconfirmed; /* innermost frames that were seen but not confirmed, since the thread ran on: not given */
+    int32_t end;        /* enum pyunw_end */
+    int32_t depth;      /* frames from the innermost to where the walk ended, 0 at once */
+    pyunw_addr address; /* of what could not be read or believed; 0 where nothing was wrong */
+    /*
+     * Innermost frames that were seen but not confirmed, since the thread ran on: not given. 3.11, 3.12: also the one
+     * that the stack should have begun with, where it could not be had; the frames given then are outward of it.
+     */
+    int32_t unconfirmed;
     int32_t undescribed; /* frames given of which some part could not be read, see pyunw_frame.flags */
 } pyunw_status;
 

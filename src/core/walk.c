@@ -189,7 +189,7 @@ static void end_at_bottom(struct walk *walk)
     if (walk->chain.last != 0 && !pyunw_stack_may_end(walk))
         end_walk(walk, cut ? PYUNW_TORN : PYUNW_CORRUPT, walk->chain.last);
     else if (walk->torn_start)
-        end_walk(walk, PYUNW_TORN, 0);
+        end_walk(walk, walk->refused_start != 0 ? PYUNW_CORRUPT : PYUNW_TORN, walk->refused_start);
     else
         end_walk(walk, walk->chain.depth == 0 ? PYUNW_NO_FRAME : PYUNW_COMPLETE, 0);
 }
@@ -386,6 +386,7 @@ int pyunw_walk_begin(struct walk *walk, const struct target *target, const struc
     walk->base_frame = 0;
     walk->still = still;
     walk->torn_start = false;
+    walk->refused_start = 0;
     walk->ended = false;
     walk->end = PYUNW_COMPLETE;
     walk->cycle = 0;

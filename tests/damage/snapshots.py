@@ -205,9 +205,11 @@ def wrong_with(answer, true, may_change=False, described=True):
     if answer.error:
         return None if answer.error in READ_ERRORS else "error %d" % answer.error
     first = answer.unconfirmed if may_change else 0
-    if answer.end == pyunw.PYUNW_TORN and answer.unconfirmed and not may_change:
+    if answer.end in PARTIAL and answer.unconfirmed:
         # 3.11, 3.12: the frame of an evaluation loop could not be had, but that of a loop outside of it.
         first = len(true.frames) - answer.count
+    if answer.end == pyunw.PYUNW_TORN and not may_change:
+        return "called torn, in memory that does not change"
     cut_short = answer.end in PARTIAL
     if first + answer.count > len(true.frames):
         return "more frames than there are"
@@ -221,7 +223,7 @@ def wrong_with(answer, true, may_change=False, described=True):
         flagged = sum(1 for frame in answer.frames if frame.flags & Frame.UNREADABLE)
         if answer.undescribed != flagged:
             return "%d frames are flagged" % flagged
-    if not may_change and answer.unconfirmed and answer.end != pyunw.PYUNW_TORN:
+    if not may_change and answer.unconfirmed and answer.end != pyunw.PYUNW_CORRUPT:
         return "frames are unconfirmed in memory that does not change"
     if answer.count < len(true.frames) and not (may_change and first + answer.count == len(true.frames)):
         if answer.end not in PARTIAL:
