@@ -70,16 +70,37 @@ static int cut_cycle(const struct walk *walk, const struct frame_array *array, i
     return count;
 }
 
+/*
+ * A chain that closes on itself after more frames than there is room for: the frame behind the last one was given
+ * already. The nearest of that address tells the length of the cycle.
+ */
+static uint32_t find_cycle(const struct frame_array *array, int count, pyunw_addr beyond)
+{
+    for (int n = count - 1; n >= 0; n--) {
+        if (raw_at(array, n)->frame == beyond)
+            return (uint32_t)(count - n);
+    }
+    return 0;
+}
+
 static int take_all(struct walk *walk, const struct frame_array *array, pyunw_status *status)
 {
     int count = pyunw_walk_take(walk, (pyunw_raw_frame *)(void *)array->begin, array->stride, array->max);
     pyunw_raw_frame beyond;
+    beyond.frame = 0;
     int more = 0;
     /* An array that was filled exactly holds the whole stack. */
     if (count == array->max && !walk->ended)
         more = pyunw_walk_take(walk, &beyond, sizeof beyond, 1);
     pyunw_walk_status(walk, status);
     status->depth -= more;
+    /* Plain loads are for stacks that are intact. */
+    if (more == 1 && walk->memory.kind != MEMORY_DIRECT)
+        walk->cycle = find_cycle(array, count, beyond.frame);
+    if (more == 1 && walk->cycle > 0) {
+        status->end = PYUNW_CORRUPT;
+        status->address = beyond.frame;
+    }
     int kept = cut_cycle(walk, array, count);
     if (kept < count)
         status->depth = kept;
