@@ -305,7 +305,7 @@ enum pyunw_end {
     PYUNW_COMPLETE = 0,  /* the bottom of the stack was reached */
     PYUNW_TRUNCATED = 1, /* the caller's array is full */
     PYUNW_TORN = 2,      /* the thread ran on, and trying again did not help; the frames given are good */
-    PYUNW_CORRUPT = 3,   /* a bad pointer; the frames before it are good */
+    PYUNW_CORRUPT = 3,   /* a bad pointer that stays, also while the thread runs on; the frames before it are good */
     PYUNW_NO_FRAME = 4,  /* a thread state without a Python frame */
 };
 

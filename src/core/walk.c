@@ -183,9 +183,10 @@ static void end_at_bottom(struct walk *walk)
 {
     /*
      * 3.9, 3.10: a generator that hands an exception on to the one it delegates to stands at the bottom of the chain
-     * for that time (_gen_throw, genobject.c); its callers cannot be seen.
+     * for that time (_gen_throw, genobject.c); its callers cannot be seen. Of a thread that runs on, a frame object
+     * that it gave back meanwhile stands at the end of the list of free ones (3.8-3.10, frame_dealloc).
      */
-    bool cut = walk->still && walk->target->layout.is.instruction_scale != 0;
+    bool cut = walk->target->layout.is.instruction_scale != 0;
     if (walk->chain.last != 0 && !pyunw_stack_may_end(walk))
         end_walk(walk, cut ? PYUNW_TORN : PYUNW_CORRUPT, walk->chain.last);
     else if (walk->torn_start)
