@@ -77,8 +77,8 @@ enum pyunw_memory {
     PYUNW_MEMORY_DEFAULT = 0,
     /*
      * Plain loads for the calling thread's own live stack: the fastest, for code that is not crashing (a profiler's
-     * hook or timer). What it trusts: that the frames of the calling thread are intact. Other threads, the thread
-     * lists and whatever else may vanish are read as by PYUNW_MEMORY_DEFAULT.
+     * hook or timer). What it trusts: that the frames of the calling thread are intact, and that who holds the GIL is
+     * a thread state. Other threads, the thread lists and whatever else may vanish are read as by PYUNW_MEMORY_DEFAULT.
      */
     PYUNW_MEMORY_DIRECT = 1,
     /* Loads that survive a fault, through the handler of pyunw_trap_install(). Where that handler is displaced or
@@ -306,15 +306,19 @@ enum pyunw_end {
     PYUNW_COMPLETE = 0,  /* the bottom of the stack was reached */
     PYUNW_TRUNCATED = 1, /* the caller's array is full */
     PYUNW_TORN = 2,      /* the thread ran on, and trying again did not help; the frames given are good */
-    PYUNW_CORRUPT = 3,   /* a bad pointer; the frames before it are good */
+    PYUNW_CORRUPT = 3,   /* a bad pointer that stays, also while the thread runs on; the frames before it are good */
     PYUNW_NO_FRAME = 4,  /* a thread state without a Python frame */
 };
 
 typedef struct {
-    int32_t end;         /* enum pyunw_end */
-    int32_t depth;       /* frames from the innermost to where the walk ended, 0 at once */
-    pyunw_addr address;  /* of what could not be read or believed; 0 where nothing was wrong */
-    int32_t unconfirmed; /* innermost frames that were seen but not confirmed, since the thread ran on: not given */
+    int32_t end;        /* enum pyunw_end */
+    int32_t depth;      /* frames from the innermost to where the walk ended, 0 at once */
+    pyunw_addr address; /* of what could not be read or believed; 0 where nothing was wrong */
+    /*
+     * Innermost frames that were seen but not confirmed, since the thread ran on: not given. 3.11, 3.12: also the one
+     * that the stack should have begun with, where it could not be had; the frames given then are outward of it.
+     */
+    int32_t unconfirmed;
     int32_t undescribed; /* frames given of which some part could not be read, see pyunw_frame.flags */
 } pyunw_status;
 

@@ -70,16 +70,37 @@ static int cut_cycle(const struct walk *walk, const struct frame_array *array, i
     return count;
 }
 
+/*
+ * A chain that closes on itself after more frames than there is room for: the frame behind the last one was given
+ * already. The nearest of that address tells the length of the cycle.
+ */
+static uint32_t find_cycle(const struct frame_array *array, int count, pyunw_addr beyond)
+{
+    for (int n = count - 1; n >= 0; n--) {
+        if (raw_at(array, n)->frame == beyond)
+            return (uint32_t)(count - n);
+    }
+    return 0;
+}
+
 static int take_all(struct walk *walk, const struct frame_array *array, pyunw_status *status)
 {
     int count = pyunw_walk_take(walk, (pyunw_raw_frame *)(void *)array->begin, array->stride, array->max);
     pyunw_raw_frame beyond;
+    beyond.frame = 0;
     int more = 0;
     /* An array that was filled exactly holds the whole stack. */
     if (count == array->max && !walk->ended)
         more = pyunw_walk_take(walk, &beyond, sizeof beyond, 1);
     pyunw_walk_status(walk, status);
     status->depth -= more;
+    /* Plain loads are for stacks that are intact. */
+    if (more == 1 && walk->memory.kind != MEMORY_DIRECT)
+        walk->cycle = find_cycle(array, count, beyond.frame);
+    if (more == 1 && walk->cycle > 0) {
+        status->end = PYUNW_CORRUPT;
+        status->address = beyond.frame;
+    }
     int kept = cut_cycle(walk, array, count);
     if (kept < count)
         status->depth = kept;
@@ -181,8 +202,39 @@ static bool describe_moved(struct walk *second, const struct frame_array *array,
            (executable & ~(uint64_t)target->layout.is.stackref_tags) == frame->raw.code;
 }
 
+enum { TRIES = 8 };
+
+/* What the tries so far met with. */
+struct tries {
+    int number;     /* of the one at work, from 1 */
+    int alike;      /* in a row, up to this one, that ended at the same bad place with the same frames before it */
+    pyunw_addr bad; /* that place */
+    struct frame_digest seen; /* those frames */
+};
+
+/*
+ * Is this end to be told? A bad pointer most likely is a moment's of a thread that runs on; damage is what stays where
+ * it is while nothing else changes. A stack that ends where none begins (3.8-3.10) likewise.
+ */
+static bool is_settled(struct tries *tries, const struct frame_array *array, int count, const pyunw_status *status)
+{
+    if (status->end != PYUNW_CORRUPT && status->end != PYUNW_TORN) {
+        tries->alike = 0;
+        return true;
+    }
+    struct frame_digest seen = {0};
+    for (int n = 0; n < count; n++)
+        digest_add(&seen, raw_at(array, n));
+    bool again = tries->alike > 0 && status->address == tries->bad && digest_equal(&seen, &tries->seen);
+    tries->alike = again ? tries->alike + 1 : 1;
+    tries->bad = status->address;
+    tries->seen = seen;
+    bool has_root = status->end == PYUNW_TORN && status->address == 0;
+    return tries->number == TRIES && (has_root || tries->alike == TRIES);
+}
+
 /* One try: the count of frames that two walks agree on and *status, or -1 where they do not. */
-static int try_running(struct walk *walk, const struct frame_array *array, pyunw_status *status, bool last)
+static int try_running(struct walk *walk, const struct frame_array *array, pyunw_status *status, struct tries *tries)
 {
     struct agreement agreement;
     struct frame_digest tail = {0};
@@ -191,13 +243,13 @@ static int try_running(struct walk *walk, const struct frame_array *array, pyunw
         tail = take_tail(walk);
     pyunw_walk_status(walk, status);
     enum pyunw_end end = (enum pyunw_end)status->end;
-    /* Of a thread that runs, a bad pointer most likely is a moment's; only what stays so is told. */
-    if ((end == PYUNW_CORRUPT || end == PYUNW_TORN) && !last)
-        return -1;
     int kept = cut_cycle(walk, array, count);
-    int described = describe_all(walk, array, kept, status);
-    if (described < kept && !last)
+    bool whole = end != PYUNW_CORRUPT && end != PYUNW_TORN;
+    int described = whole ? describe_all(walk, array, kept, status) : kept;
+    if (!is_settled(tries, array, count, status))
         return -1;
+    if (!whole)
+        described = describe_all(walk, array, kept, status);
     pyunw_addr tstate = walk->tstate;
     pyunw_addr bad = walk->end_address;
     bool saw_idle = walk->saw_idle;
@@ -219,6 +271,7 @@ static int try_running(struct walk *walk, const struct frame_array *array, pyunw
     if (agreement.first >= described && (count > 0 || end == PYUNW_COMPLETE) && tail.count == 0)
         return -1;
     status->unconfirmed = agreement.first > agreement.skipped ? agreement.first : agreement.skipped;
+    status->unconfirmed += walk->torn_start;
     move_to_front(array, agreement.first, described - agreement.first);
     for (int n = 0; n < described - agreement.first; n++)
         raw_at(array, n)->reserved = 0;
@@ -232,13 +285,13 @@ __attribute__((noinline)) static int capture_running(const struct target *target
                                                      pyunw_addr tstate, const struct frame_array *array,
                                                      pyunw_status *status)
 {
-    enum { TRIES = 8 };
     struct walk walk;
-    for (int n = 1; n <= TRIES; n++) {
+    struct tries tries = {0};
+    while (tries.number++ < TRIES) {
         int err = pyunw_walk_begin(&walk, target, memory, tstate, false);
         if (err < 0)
             return err;
-        int count = try_running(&walk, array, status, n == TRIES);
+        int count = try_running(&walk, array, status, &tries);
         if (count >= 0)
             return count;
     }

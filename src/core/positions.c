@@ -52,7 +52,8 @@ static int decode_lnotab(struct byte_stream *table, int32_t line, int32_t offset
         line = add_line(line, (int8_t)table->next[1]);
         table->next += 2;
     }
-    position->lineno = line;
+    if (table->error == PYUNW_OK)
+        position->lineno = line;
     return table->error;
 }
 

@@ -107,6 +107,9 @@ int pyunw_gil_holder(const struct target *target, const struct memory *memory, p
     if (!plausible_address(gil))
         return PYUNW_ERR_CORRUPT;
     here = memory_at(target, memory, gil);
+    /* Plain loads are for what the runtime itself holds: a GIL elsewhere is left to a memory that may refuse. */
+    if (here.kind == MEMORY_DIRECT && gil - target->runtime >= at->runtime.size)
+        return PYUNW_OK;
     uint32_t word = 0;
     if (at->free_threaded) {
         err = pyunw_read_u32(&here, gil + at->gil.enabled, &word);
@@ -134,16 +137,24 @@ int pyunw_read_collecting(const struct target *target, const struct memory *memo
 }
 
 /*
- * Is this thread state the calling thread's? Asked of the GIL's holder, which is alive while it holds it. The load
- * is labelled wherever the trap handler was installed, without asking whether it still is.
+ * Is this thread state the calling thread's? Asked of the GIL's holder, which is alive while it holds it, unless the
+ * process is damaged. So only a target that reads by plain loads trusts it, and even there the load is labelled
+ * wherever the trap handler was installed, without asking whether it still is.
  */
 static bool holder_is_own(const struct target *target, pyunw_addr holder, uint64_t own_id)
 {
     if (!plausible_address(holder))
         return false;
-    const uint8_t *at = (const uint8_t *)(uintptr_t)(holder + target->layout.at.thread.thread_id);
+    pyunw_addr address = holder + target->layout.at.thread.thread_id;
+    uint64_t id = 0;
+    if (target->memory != PYUNW_MEMORY_DIRECT) {
+        struct memory safe = pyunw_safe_memory(target);
+        struct memory here = memory_at(target, &safe, address);
+        return pyunw_read_u64(&here, address, &id) == 0 && id == own_id;
+    }
+    const uint8_t *at = (const uint8_t *)(uintptr_t)address;
     int fault = 0;
-    uint64_t id = pyunw_trap_installed ? load_u64(LOAD_TRAPPED, at, &fault) : load_u64(LOAD_DIRECT, at, &fault);
+    id = pyunw_trap_installed ? load_u64(LOAD_TRAPPED, at, &fault) : load_u64(LOAD_DIRECT, at, &fault);
     return !fault && id == own_id;
 }
 

@@ -181,8 +181,12 @@ ALWAYS_INLINE enum code_answer read_code(enum load_kind how, struct plan plan, s
         if (__builtin_expect(fault || turned > units, 0))
             return CODE_BAD;
         words->offset = (int32_t)offset;
-        if (__builtin_expect(words->offset < 2 * first_traceable, 0) && fields->owner != plan.is->generator_owner)
-            return CODE_HIDDEN;
+        /* Wraps where it is damage: the instruction lies inside the code all the same. */
+        int32_t first_offset = (int32_t)(2 * (uint32_t)first_traceable);
+        /* A RESUME stands inside the code. _Py_InitCleanup (3.12+), to be hidden always, says one unit behind its end.
+         */
+        if (__builtin_expect(words->offset < first_offset, 0) && fields->owner != plan.is->generator_owner)
+            return (uint32_t)first_traceable <= units + 1 ? CODE_HIDDEN : CODE_BAD;
     }
     words->kind = kind_of(flags);
     return CODE_GOOD;
@@ -202,13 +206,14 @@ static void end_at_bottom(struct walk *walk)
 {
     /*
      * 3.9, 3.10: a generator that hands an exception on to the one it delegates to stands at the bottom of the chain
-     * for that time (_gen_throw, genobject.c); its callers cannot be seen.
+     * for that time (_gen_throw, genobject.c); its callers cannot be seen. Of a thread that runs on, a frame object
+     * that it gave back meanwhile stands at the end of the list of free ones (3.8-3.10, frame_dealloc).
      */
-    bool cut = walk->still && walk->target->layout.is.instruction_scale != 0;
+    bool cut = walk->target->layout.is.instruction_scale != 0;
     if (walk->chain.last != 0 && !pyunw_stack_may_end(walk))
         end_walk(walk, cut ? PYUNW_TORN : PYUNW_CORRUPT, walk->chain.last);
     else if (walk->torn_start)
-        end_walk(walk, PYUNW_TORN, 0);
+        end_walk(walk, walk->refused_start != 0 ? PYUNW_CORRUPT : PYUNW_TORN, walk->refused_start);
     else
         end_walk(walk, walk->chain.depth == 0 ? PYUNW_NO_FRAME : PYUNW_COMPLETE, 0);
 }
@@ -421,21 +426,6 @@ static take_function *choose_take(const struct walk *walk)
     return load_kind_of(&walk->memory) == LOAD_DIRECT ? plain[row] : trapped[row];
 }
 
-/* A room that is full may hold a cycle that the mark has not met yet: the last frame then stands there twice. */
-static void find_cycle(struct walk *walk, const struct taking *taking, int count)
-{
-    const uint8_t *at = taking->at - taking->stride;
-    pyunw_addr last = ((const pyunw_raw_frame *)(const void *)at)->frame;
-    for (int n = 1; n < count; n++) {
-        at -= taking->stride;
-        if (((const pyunw_raw_frame *)(const void *)at)->frame == last) {
-            walk->cycle = (uint32_t)n;
-            end_walk(walk, PYUNW_CORRUPT, last);
-            return;
-        }
-    }
-}
-
 static void tell_modules_from_classes(const struct walk *walk, const struct taking *taking)
 {
     for (uint8_t *at = taking->unnamed; at != NULL && at < taking->at; at += taking->stride) {
@@ -454,7 +444,7 @@ int pyunw_walk_take(struct walk *walk, pyunw_raw_frame *frames, size_t stride, i
     enum step result = STEP_MORE;
     if (walk->ended)
         return 0;
-    /* A cycle among frames that are all here is cut off again: the first mark may be late. */
+    /* Frames of a cycle that are all here are cut off again by who asked for so many: the first mark may be late. */
     if (walk->chain.mark_span == 0 && max >= MANY)
         walk->chain.mark_span = MANY_SPAN;
     while (result == STEP_MORE && taking.room > 0) {
@@ -472,10 +462,7 @@ int pyunw_walk_take(struct walk *walk, pyunw_raw_frame *frames, size_t stride, i
     } else if (result == STEP_BOTTOM) {
         end_at_bottom(walk);
     }
-    int count = max > 0 ? max - (int)taking.room : 0;
-    if (!walk->ended && count > 1)
-        find_cycle(walk, &taking, count);
-    return count;
+    return max > 0 ? max - (int)taking.room : 0;
 }
 
 void pyunw_walk_status(const struct walk *walk, pyunw_status *status)
@@ -502,6 +489,7 @@ int pyunw_walk_begin(struct walk *walk, const struct target *target, const struc
     walk->base_frame = 0;
     walk->still = still;
     walk->torn_start = false;
+    walk->refused_start = 0;
     walk->ended = false;
     walk->end = PYUNW_COMPLETE;
     walk->cycle = 0;
@@ -547,9 +535,8 @@ int pyunw_walk_choose(const struct target *target, pyunw_addr *tstate, struct me
     int err = PYUNW_OK;
     *still = true;
     if (*tstate == 0) {
-        err = pyunw_find_own_thread(target, tstate);
         *memory = pyunw_own_memory(target);
-        return err;
+        return pyunw_find_own_thread(target, memory, tstate);
     }
     *memory = pyunw_own_memory(target);
     err = pyunw_check_runtime(target, memory, &main_interpreter);

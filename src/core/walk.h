@@ -39,7 +39,8 @@ struct walk {
     uint8_t end;    /* enum pyunw_end */
     uint32_t cycle; /* length of a cycle in given frames, 0: none */
     pyunw_addr end_address;
-    pyunw_addr refused; /* frame that could not be read when its callee was, 0: none */
+    pyunw_addr refused;       /* frame that could not be read when its callee was, 0: none */
+    pyunw_addr refused_start; /* what of the innermost frame no other moment would show, 0: nothing */
     struct chain chain;
     pyunw_addr frame_in_scratch; /* frame whose bytes frame_scratch holds, 0: none */
     pyunw_addr code_in_scratch;  /* code object whose bytes code_scratch holds, 0: none */

@@ -8,21 +8,42 @@
  */
 #include "walk.h"
 
+/* ---- The chunks of a data stack ---- */
+
+struct chunk_list {
+    pyunw_addr chunk;
+    pyunw_addr mark; /* a chunk that was passed, by which a list that closes on itself is noticed (Brent) */
+    uint32_t passed;
+};
+
+/* Go on to the chunk before. False where that cannot be read, or was passed already. */
+static bool previous_chunk(const struct walk *walk, struct chunk_list *list)
+{
+    enum { MANY_CHUNKS = 1 << 16 };
+    pyunw_addr previous = 0;
+    if ((list->passed & (list->passed + 1)) == 0)
+        list->mark = list->chunk;
+    if (list->passed++ == MANY_CHUNKS ||
+        !read_word(walk, list->chunk + walk->target->layout.at.chunk.previous, &previous) || previous == list->mark)
+        return false;
+    list->chunk = previous;
+    return true;
+}
+
 /* ---- Where a stack may end ---- */
 
 /* 3.11: the first frame of a thread stands in its first chunk, one word after the beginning (push_chunk, pystate.c). */
 static bool is_first_of_data_stack(const struct walk *walk, pyunw_addr frame)
 {
-    enum { MANY_CHUNKS = 1 << 16 };
     const struct layout_offsets *at = &walk->target->layout.at;
-    pyunw_addr chunk = 0;
-    pyunw_addr previous = 0;
-    if (!read_word(walk, walk->tstate + at->thread.datastack_chunk, &chunk))
+    struct chunk_list list = {0};
+    if (!read_word(walk, walk->tstate + at->thread.datastack_chunk, &list.chunk))
         return false;
-    for (int n = 0; n < MANY_CHUNKS && read_word(walk, chunk + at->chunk.previous, &previous); n++) {
-        if (previous == 0)
+    pyunw_addr chunk = list.chunk;
+    while (previous_chunk(walk, &list)) {
+        if (list.chunk == 0)
             return frame == chunk + at->chunk.data + 8;
-        chunk = previous;
+        chunk = list.chunk;
     }
     return false;
 }
@@ -81,21 +102,33 @@ struct data_stack {
     pyunw_addr top;
 };
 
-static bool is_on_data_stack(const struct walk *walk, const struct data_stack *stack, pyunw_addr frame)
+/*
+ * Note what of the start could not be read although it has its place on the data stack, in memory that does not
+ * change: no other moment would show more. Always false.
+ */
+static bool refuse_start(struct walk *walk, pyunw_addr address)
 {
-    enum { MANY_CHUNKS = 1 << 16 };
+    if (walk->still && is_image(walk->target) && walk->refused_start == 0)
+        walk->refused_start = address;
+    return false;
+}
+
+static bool is_on_data_stack(struct walk *walk, const struct data_stack *stack, pyunw_addr frame)
+{
     const struct layout_chunk *at = &walk->target->layout.at.chunk;
-    pyunw_addr chunk = stack->chunk;
-    if (frame >= chunk + at->data && frame < stack->top)
+    struct chunk_list list = {.chunk = stack->chunk};
+    if (frame >= stack->chunk + at->data && frame < stack->top)
         return true;
-    for (int n = 0; n < MANY_CHUNKS && read_word(walk, chunk + at->previous, &chunk) && chunk != 0; n++) {
+    while (previous_chunk(walk, &list)) {
         uint64_t size = 0;
-        if (!read_word(walk, chunk + at->size, &size))
+        if (list.chunk == 0)
             return false;
-        if (frame >= chunk + at->data && frame - chunk < size)
+        if (!read_word(walk, list.chunk + at->size, &size))
+            break;
+        if (frame >= list.chunk + at->data && frame - list.chunk < size)
             return true;
     }
-    return false;
+    return refuse_start(walk, list.chunk);
 }
 
 /* Bytes that a frame of this code takes on the data stack, or 0. */
@@ -106,8 +139,10 @@ static uint64_t frame_extent(struct walk *walk, pyunw_addr code)
     uint8_t *view = walk->code_scratch;
     walk->code_in_scratch = 0;
     uint64_t type = 0;
-    if (!plausible_address(code) || pyunw_read(&walk->memory, code, view, at->size) < 0)
+    if (!plausible_address(code))
         return 0;
+    if (pyunw_read(&walk->memory, code, view, at->size) < 0)
+        return refuse_start(walk, code);
     memcpy(&type, view + layout->at.object.type, sizeof type);
     if (type != walk->code_type && !pyunw_type_is_code(walk, type))
         return 0;
@@ -159,8 +194,10 @@ static bool start_is_good(struct walk *walk, const struct data_stack *stack, pyu
         walk->frame_in_scratch = 0;
         if (frame == 0)
             return true;
-        if (frame == previous || !read_frame(walk, frame, &fields))
+        if (frame == previous)
             return false;
+        if (!read_frame(walk, frame, &fields))
+            return is_on_data_stack(walk, stack, frame) && refuse_start(walk, frame);
         previous = frame;
         if (!owner_is_hidden(&layout->is, fields.owner)) {
             if (!looks_like_frame(walk, frame, &fields))
@@ -193,7 +230,7 @@ static bool caller_is_good(struct walk *walk, const struct data_stack *stack, py
     struct frame_fields caller;
     walk->frame_in_scratch = 0;
     if (!read_frame(walk, frame, &fields))
-        return false;
+        return refuse_start(walk, frame);
     int64_t offset = (int64_t)(fields.instruction - (fields.executable + layout->at.code.bytecode));
     if (owner_is_hidden(&layout->is, fields.owner) || offset >= 0)
         return true;
@@ -237,6 +274,28 @@ static bool may_be_without_frame(const struct walk *walk, pyunw_addr cframe)
     return cframe - walk->tstate < 4096;
 }
 
+/* Begin at a frame that was checked, or at that of the loop outside. Not inlined: the common case needs none of it. */
+__attribute__((noinline)) static void begin_checked(struct walk *walk, const struct data_stack *stack,
+                                                    pyunw_addr cframe, pyunw_addr outer)
+{
+    const struct layout_offsets *at = &walk->target->layout.at;
+    struct memory usual = walk->memory;
+    pyunw_addr frame = walk->chain.next;
+    if (usual.kind == MEMORY_DIRECT)
+        walk->memory = pyunw_safe_memory(walk->target);
+    if (frame == 0 || !start_is_good(walk, stack, frame) || !caller_is_good(walk, stack, cframe, frame)) {
+        pyunw_addr refused = walk->refused_start;
+        walk->torn_start = true;
+        /* The word beside it is not filled either, but mostly still names the loop that called this one. */
+        bool good = read_word(walk, outer + at->cframe.current_frame, &frame) && frame != 0 &&
+                    start_is_good(walk, stack, frame);
+        walk->chain.next = good ? frame : 0;
+        walk->refused_start = refused;
+    }
+    walk->memory = usual;
+    walk->frame_in_scratch = 0;
+}
+
 int pyunw_walk_begin_at_cframe(struct walk *walk, pyunw_addr cframe)
 {
     const struct layout_offsets *at = &walk->target->layout.at;
@@ -249,20 +308,9 @@ int pyunw_walk_begin_at_cframe(struct walk *walk, pyunw_addr cframe)
         !read_word(walk, walk->tstate + at->thread.datastack_top, &stack.top))
         return PYUNW_ERR_FAULT;
     walk->chain.next = frame;
-    if ((frame == 0 && may_be_without_frame(walk, cframe)) ||
-        (walk->memory.kind == MEMORY_DIRECT && start_is_plainly_good(walk, &stack, frame)))
-        return PYUNW_OK;
-    struct memory usual = walk->memory;
-    if (usual.kind == MEMORY_DIRECT)
-        walk->memory = pyunw_safe_memory(walk->target);
-    if (frame == 0 || !start_is_good(walk, &stack, frame) || !caller_is_good(walk, &stack, cframe, frame)) {
-        walk->torn_start = true;
-        /* The word beside it is not filled either, but mostly still names the loop that called this one. */
-        bool good = read_word(walk, outer + at->cframe.current_frame, &frame) && frame != 0 &&
-                    start_is_good(walk, &stack, frame);
-        walk->chain.next = good ? frame : 0;
-    }
-    walk->memory = usual;
-    walk->frame_in_scratch = 0;
+    bool plain = (frame == 0 && may_be_without_frame(walk, cframe)) ||
+                 (walk->memory.kind == MEMORY_DIRECT && start_is_plainly_good(walk, &stack, frame));
+    if (!plain)
+        begin_checked(walk, &stack, cframe, outer);
     return PYUNW_OK;
 }
