@@ -115,9 +115,14 @@ __attribute__((noinline)) static int capture_still(const struct target *target, 
                                                    pyunw_addr tstate, const struct frame_array *array,
                                                    pyunw_status *status)
 {
+    enum { LATE = 64 }; /* frames before the first mark: a cycle among them is cut off again, if the array holds it */
     struct walk walk;
     int err = pyunw_walk_begin(&walk, target, memory, tstate, true);
-    return err < 0 ? err : take_all(&walk, array, status);
+    if (err < 0)
+        return err;
+    if (array->max >= 2 * LATE)
+        walk.chain.mark_span = LATE / 2;
+    return take_all(&walk, array, status);
 }
 
 /* ---- A thread that may run on ---- */

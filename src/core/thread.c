@@ -138,24 +138,32 @@ int pyunw_read_collecting(const struct target *target, const struct memory *memo
 
 /*
  * Is this thread state the calling thread's? Asked of the GIL's holder, which is alive while it holds it, unless the
- * process is damaged. So only a target that reads by plain loads trusts it, and even there the load is labelled
- * wherever the trap handler was installed, without asking whether it still is.
+ * process is damaged. So only a target that reads by plain loads trusts it (memory is NULL then), and even there the
+ * load is labelled wherever the trap handler was installed, without asking whether it still is.
  */
-static bool holder_is_own(const struct target *target, pyunw_addr holder, uint64_t own_id)
+static bool holder_is_own(const struct target *target, const struct memory *memory, pyunw_addr holder, uint64_t own_id)
 {
     if (!plausible_address(holder))
         return false;
     pyunw_addr address = holder + target->layout.at.thread.thread_id;
+    struct memory trusted = {.kind = pyunw_trap_installed ? MEMORY_TRAPPED : MEMORY_DIRECT};
+    struct memory here = memory != NULL ? memory_at(target, memory, address) : trusted;
     uint64_t id = 0;
-    if (target->memory != PYUNW_MEMORY_DIRECT) {
-        struct memory safe = pyunw_safe_memory(target);
-        struct memory here = memory_at(target, &safe, address);
-        return pyunw_read_u64(&here, address, &id) == 0 && id == own_id;
-    }
-    const uint8_t *at = (const uint8_t *)(uintptr_t)address;
-    int fault = 0;
-    id = pyunw_trap_installed ? load_u64(LOAD_TRAPPED, at, &fault) : load_u64(LOAD_DIRECT, at, &fault);
-    return !fault && id == own_id;
+    return pyunw_read_u64(&here, address, &id) == 0 && id == own_id;
+}
+
+/* The calling thread's, if it holds the GIL of the main interpreter; else 0. memory: as for holder_is_own(). */
+static pyunw_addr find_own_as_holder(const struct target *target, const struct memory *memory,
+                                     pyunw_addr main_interpreter, uint64_t own_id)
+{
+    struct memory plain = {.kind = MEMORY_DIRECT};
+    pyunw_addr holder = 0;
+    bool in_runtime = main_interpreter - target->runtime < target->layout.at.runtime.size;
+    if ((!in_runtime && target->layout.at.runtime.tstate_current == 0) ||
+        pyunw_gil_holder(target, &plain, main_interpreter, &holder) < 0 ||
+        !holder_is_own(target, memory, holder, own_id))
+        return 0;
+    return holder;
 }
 
 /* What a scan of the lists for one pthread_t has found so far. */
@@ -288,7 +296,7 @@ static pyunw_addr find_own_in_runtime(const struct target *target, pyunw_addr ma
     return id == own_id && head == main_interpreter ? tstate : 0;
 }
 
-int pyunw_find_own_thread(const struct target *target, pyunw_addr *tstate)
+int pyunw_find_own_thread(const struct target *target, const struct memory *chosen, pyunw_addr *tstate)
 {
     enum { TRIES = 64 }; /* threads that come and go can make a scan begin again for long */
     if (is_image(target))
@@ -299,18 +307,17 @@ int pyunw_find_own_thread(const struct target *target, pyunw_addr *tstate)
     if (err < 0)
         return err;
     uint64_t own_id = own_thread_id(target);
-    pyunw_addr holder = 0;
-    bool in_runtime = main_interpreter - target->runtime < target->layout.at.runtime.size;
-    if (in_runtime || target->layout.at.runtime.tstate_current != 0) {
-        if (pyunw_gil_holder(target, &plain, main_interpreter, &holder) == 0 && holder_is_own(target, holder, own_id)) {
-            *tstate = holder;
-            return PYUNW_OK;
-        }
-    }
-    *tstate = find_own_in_runtime(target, main_interpreter, own_id);
+    bool trusting = target->memory == PYUNW_MEMORY_DIRECT;
+    *tstate = trusting ? find_own_as_holder(target, NULL, main_interpreter, own_id) : 0;
+    if (*tstate == 0)
+        *tstate = find_own_in_runtime(target, main_interpreter, own_id);
     if (*tstate != 0)
         return PYUNW_OK;
-    struct memory memory = pyunw_safe_memory(target);
+    struct memory memory = chosen != NULL && chosen->kind != MEMORY_DIRECT ? *chosen : pyunw_safe_memory(target);
+    if (!trusting)
+        *tstate = find_own_as_holder(target, &memory, main_interpreter, own_id);
+    if (*tstate != 0)
+        return PYUNW_OK;
     struct own_search search = {.own_id = own_id};
     for (int n = 0; n < TRIES; n++) {
         search = (struct own_search){.own_id = own_id};
@@ -338,5 +345,5 @@ int pyunw_current_thread(const pyunw_target *handle, pyunw_addr *tstate)
         return not_open(handle);
     if (tstate == NULL)
         return PYUNW_ERR_ARGUMENT;
-    return pyunw_find_own_thread(target, tstate);
+    return pyunw_find_own_thread(target, NULL, tstate);
 }

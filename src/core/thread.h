@@ -48,8 +48,11 @@ int pyunw_gil_holder(const struct target *target, const struct memory *memory, p
 int pyunw_read_collecting(const struct target *target, const struct memory *memory, pyunw_addr interpreter,
                           bool *collecting);
 
-/* The calling thread's thread state without choosing a memory first where it holds the GIL: 0 or an error. */
-int pyunw_find_own_thread(const struct target *target, pyunw_addr *tstate);
+/*
+ * The calling thread's thread state: 0 or an error. chosen: a memory of this target that was chosen already, since
+ * choosing one takes system calls; NULL: it is chosen where it is needed.
+ */
+int pyunw_find_own_thread(const struct target *target, const struct memory *chosen, pyunw_addr *tstate);
 
 /* The kernel's name for a thread of the own process, without its end: bytes of it, 0 where it cannot be had. */
 enum { PYUNW_THREAD_NAME_SIZE = 16 };

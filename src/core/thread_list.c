@@ -74,7 +74,7 @@ static int begin(const struct target *target, struct thread_walk *walk)
         err = read_at(walk, target->runtime + at->main_thread, &walk->main_thread);
     if (err == 0)
         err = enter_interpreter(walk, head);
-    if (err == 0 && pyunw_find_own_thread(target, &walk->current) < 0)
+    if (err == 0 && pyunw_find_own_thread(target, &walk->memory, &walk->current) < 0)
         walk->current = 0;
     return err;
 }

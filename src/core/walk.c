@@ -169,16 +169,18 @@ ALWAYS_INLINE enum code_answer read_code(enum load_kind how, struct plan plan, s
         if (!find_offset_in_object(how, plan, walk, view, fields, &words->offset))
             return CODE_BAD;
     } else {
-        /* No code is longer than an int counts; of a length that is damaged the rest says nothing. */
-        uint64_t units = load_u32(how, view + at->units, &fault) & 0x3fffffffu;
+        uint64_t units = load_u64(how, view + at->units, &fault);
         int32_t first_traceable = (int32_t)load_u32(how, view + at->first_traceable, &fault);
         pyunw_addr bytecode = code + at->bytecode;
         if (plan.at->frame.tlbc_index != 0 && __builtin_expect(fields->tlbc_index != 0, 0))
             bytecode = find_local_bytecode(walk, code, fields->tlbc_index);
         uint64_t offset = fields->instruction - bytecode;
-        /* From -2, the unit before the first, to the last unit, and even: turned right by one, that is one range. */
+        /*
+         * From -2, the unit before the first, to the last unit, and even: turned right by one, that is one range. No
+         * code has more units than an int counts bytes.
+         */
         uint64_t turned = (offset + 2) >> 1 | (offset + 2) << 63;
-        if (__builtin_expect(fault || turned > units, 0))
+        if (__builtin_expect(fault || units - turned > INT32_MAX / 2, 0))
             return CODE_BAD;
         words->offset = (int32_t)offset;
         /* Wraps where it is damage: the instruction lies inside the code all the same. */
@@ -270,7 +272,7 @@ __attribute__((noinline)) static uint32_t grant(struct chain *chain, struct taki
     if (chain->until_mark == 0 && taking->room > 0 && chain->mark_span <= MAX_FRAMES) {
         chain->mark = last;
         chain->mark_depth = chain->depth - (given_last(taking, at, last) != NULL);
-        chain->mark_span = 2 * chain->mark_span + 1;
+        chain->mark_span = chain->mark_span != 0 ? 2 * chain->mark_span : 1;
         chain->until_mark = chain->mark_span;
     }
     taking->granted = chain->until_mark < taking->room ? chain->until_mark : taking->room;
@@ -437,16 +439,12 @@ static void tell_modules_from_classes(const struct walk *walk, const struct taki
 
 int pyunw_walk_take(struct walk *walk, pyunw_raw_frame *frames, size_t stride, int max)
 {
-    enum { MANY = 64, MANY_SPAN = 31 };
     take_function *const take = choose_take(walk);
     struct taking taking = {
         .begin = (uint8_t *)frames, .at = (uint8_t *)frames, .stride = stride, .room = max > 0 ? (uint32_t)max : 0};
     enum step result = STEP_MORE;
     if (walk->ended)
         return 0;
-    /* Frames of a cycle that are all here are cut off again by who asked for so many: the first mark may be late. */
-    if (walk->chain.mark_span == 0 && max >= MANY)
-        walk->chain.mark_span = MANY_SPAN;
     while (result == STEP_MORE && taking.room > 0) {
         result = take(walk, &taking);
         if (result == STEP_NEW_TYPE)

@@ -16,7 +16,7 @@ struct chain {
     pyunw_addr last;     /* frame looked at last, hidden or not; 0: none yet */
     pyunw_addr mark;     /* Brent's cycle detection: a frame that was looked at some steps ago */
     uint32_t until_mark; /* steps until the mark moves on */
-    uint32_t mark_span;  /* steps from one mark to the next: doubles each time */
+    uint32_t mark_span;  /* steps from one mark to the next: doubles each time; 0: no mark yet */
     uint32_t depth;      /* frames given */
     uint32_t mark_depth; /* frames given before the mark */
 };
