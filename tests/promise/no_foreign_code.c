@@ -202,9 +202,12 @@ uintptr_t offend(void *function)
         raw_syscall3(SYS_dup3, open("/dev/null", O_WRONLY), 2, 0);
         raw_syscall3(SYS_exit_group, call_in_window(function, arguments, &result) == 0 ? 0 : 1, 0, 0);
     }
-    if (child < 0 || raw_syscall4(SYS_wait4, child, (long)&status, 0, 0) != child)
-        return 1;
-    return status == FOUND_OUT << 8 || status == 0 ? *found_out : 1;
+    long waited = child < 0 ? child : raw_syscall4(SYS_wait4, child, (long)&status, 0, 0);
+    if (waited == child && child > 0 && (status == FOUND_OUT << 8 || status == 0))
+        return *found_out;
+    dprintf(2, "the child that was to call %p: clone or wait4 gave %ld, wait status %#x, found out %#lx\n", function,
+            waited, (unsigned)status, (unsigned long)*found_out);
+    return 1;
 }
 
 /* A pyunw_read_function over the own process. */
