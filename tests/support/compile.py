@@ -50,7 +50,10 @@ def _compile(name, sources, kind, flags, pyunwind):
         with tempfile.TemporaryDirectory(dir=os.path.dirname(path)) as folder:
             made = os.path.join(folder, name)
             _run(command + ["-o", made] + _source_files(sources, texts, folder) + flags)
-            os.replace(made, path)  # at once: who asks for the same meanwhile sees nothing or all of it
+            try:
+                os.link(made, path)  # at once: who asks for the same meanwhile sees nothing or all of it
+            except FileExistsError:  # the first stays: a process that loads it twice must get the same file twice
+                pass
     return path
 
 
