@@ -117,7 +117,7 @@ __attribute__((noinline)) static int capture_still(const struct target *target, 
 {
     enum { LATE = 64 }; /* frames before the first mark: a cycle among them is cut off again, if the array holds it */
     struct walk walk;
-    int err = pyunw_walk_begin(&walk, target, memory, tstate, true);
+    int err = pyunw_walk_begin(&walk, target, memory, tstate, THREAD_STANDS);
     if (err < 0)
         return err;
     if (array->max >= 2 * LATE)
@@ -207,13 +207,17 @@ static bool describe_moved(struct walk *second, const struct frame_array *array,
            (executable & ~(uint64_t)target->layout.is.stackref_tags) == frame->raw.code;
 }
 
-enum { TRIES = 8 };
+/*
+ * A walk that meets a call or a return is cut short, and costs little; so there may be many. Damage is told after
+ * ENOUGH that were cut short alike.
+ */
+enum { ENOUGH = 8, TRIES = 128, CONFIRMATIONS = 8 };
 
 /* What the tries so far met with. */
 struct tries {
-    int number;     /* of the one at work, from 1 */
-    int alike;      /* in a row, up to this one, that ended at the same bad place with the same frames before it */
-    pyunw_addr bad; /* that place */
+    int number;               /* of the one at work, from 1 */
+    bool alike;               /* all so far ended at the same bad place with the same frames before it */
+    pyunw_addr bad;           /* that place */
     struct frame_digest seen; /* those frames */
 };
 
@@ -224,18 +228,38 @@ struct tries {
 static bool is_settled(struct tries *tries, const struct frame_array *array, int count, const pyunw_status *status)
 {
     if (status->end != PYUNW_CORRUPT && status->end != PYUNW_TORN) {
-        tries->alike = 0;
+        tries->alike = false;
         return true;
     }
     struct frame_digest seen = {0};
     for (int n = 0; n < count; n++)
         digest_add(&seen, raw_at(array, n));
-    bool again = tries->alike > 0 && status->address == tries->bad && digest_equal(&seen, &tries->seen);
-    tries->alike = again ? tries->alike + 1 : 1;
+    bool again = status->address == tries->bad && digest_equal(&seen, &tries->seen);
+    tries->alike = tries->number == 1 || (tries->alike && again);
     tries->bad = status->address;
     tries->seen = seen;
     bool has_root = status->end == PYUNW_TORN && status->address == 0;
-    return tries->number == TRIES && (has_root || tries->alike == TRIES);
+    return (has_root && tries->number >= TRIES / 2) || (tries->alike && tries->number >= ENOUGH);
+}
+
+/*
+ * Read the stack again until one walk ends as the first did and shows what that showed: any that does confirms it.
+ * False where none does.
+ */
+static bool confirm(struct walk *walk, const struct frame_array *array, int count, const struct frame_digest *tail,
+                    struct agreement *agreement)
+{
+    uint8_t end = walk->ended ? walk->end : PYUNW_TRUNCATED;
+    pyunw_addr bad = walk->end_address;
+    struct memory memory = walk->memory;
+    enum thread_motion motion = walk->runs ? THREAD_RUNS : THREAD_MAY_RUN;
+    for (int n = 0; n < CONFIRMATIONS; n++) {
+        if (pyunw_walk_begin(walk, walk->target, &memory, walk->tstate, motion) < 0)
+            return false;
+        if (agree(walk, array, count, tail, agreement) && walk->end == end && walk->end_address == bad)
+            return true;
+    }
+    return false;
 }
 
 /* One try: the count of frames that two walks agree on and *status, or -1 where they do not. */
@@ -255,17 +279,14 @@ static int try_running(struct walk *walk, const struct frame_array *array, pyunw
         return -1;
     if (!whole)
         described = describe_all(walk, array, kept, status);
-    pyunw_addr tstate = walk->tstate;
-    pyunw_addr bad = walk->end_address;
     bool saw_idle = walk->saw_idle;
-    struct memory memory = walk->memory;
-    const struct target *target = walk->target;
-    if (pyunw_walk_begin(walk, target, &memory, tstate, false) < 0 || !agree(walk, array, count, &tail, &agreement) ||
-        walk->end != end || walk->end_address != bad)
+    if (!confirm(walk, array, count, &tail, &agreement))
         return -1;
     /* A frame that is not being executed is believed only in a stack that did not change at all. */
     bool changed = agreement.first > 0 || agreement.moved || agreement.skipped > 0;
     if ((saw_idle || walk->saw_idle) && changed)
+        return -1;
+    if (walk->runs && !changed)
         return -1;
     if (agreement.first > described)
         agreement.first = described;
@@ -293,7 +314,8 @@ __attribute__((noinline)) static int capture_running(const struct target *target
     struct walk walk;
     struct tries tries = {0};
     while (tries.number++ < TRIES) {
-        int err = pyunw_walk_begin(&walk, target, memory, tstate, false);
+        bool runs = target->layout.is.has_cframe && tries.number > 2 && tries.number % 2 == 0;
+        int err = pyunw_walk_begin(&walk, target, memory, tstate, runs ? THREAD_RUNS : THREAD_MAY_RUN);
         if (err < 0)
             return err;
         int count = try_running(&walk, array, status, &tries);

@@ -476,7 +476,7 @@ void pyunw_walk_status(const struct walk *walk, pyunw_status *status)
 /* ---- Beginning ---- */
 
 int pyunw_walk_begin(struct walk *walk, const struct target *target, const struct memory *memory, pyunw_addr tstate,
-                     bool still)
+                     enum thread_motion motion)
 {
     const struct layout_thread *at = &target->layout.at.thread;
     walk->magic = WALK_MAGIC;
@@ -485,7 +485,8 @@ int pyunw_walk_begin(struct walk *walk, const struct target *target, const struc
     walk->tstate = tstate;
     walk->code_type = target->code_type;
     walk->base_frame = 0;
-    walk->still = still;
+    walk->still = motion == THREAD_STANDS;
+    walk->runs = motion == THREAD_RUNS;
     walk->torn_start = false;
     walk->refused_start = 0;
     walk->ended = false;
@@ -566,7 +567,7 @@ int pyunw_frames_begin(const pyunw_target *handle, pyunw_addr tstate, pyunw_fram
     struct walk *walk = (struct walk *)(void *)cursor;
     walk->magic = 0;
     int err = pyunw_walk_choose(target, &tstate, &memory, &still);
-    return err < 0 ? err : pyunw_walk_begin(walk, target, &memory, tstate, still);
+    return err < 0 ? err : pyunw_walk_begin(walk, target, &memory, tstate, still ? THREAD_STANDS : THREAD_MAY_RUN);
 }
 
 int pyunw_frames_next(pyunw_frame_cursor *cursor, pyunw_raw_frame *frame)

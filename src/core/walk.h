@@ -21,6 +21,14 @@ struct chain {
     uint32_t mark_depth; /* frames given before the mark */
 };
 
+/* What is known of a thread while it is read. */
+enum thread_motion {
+    THREAD_MAY_RUN,
+    THREAD_STANDS, /* the calling one, or one of an image that does not change */
+    /* It did run: where its stack begins need not fit the end of its data stack, which has moved on (3.11, 3.12). */
+    THREAD_RUNS,
+};
+
 struct walk {
     uint64_t magic;
     const struct target *target;
@@ -28,7 +36,8 @@ struct walk {
     pyunw_addr tstate;
     pyunw_addr code_type;  /* PyCode_Type; 0: not known yet */
     pyunw_addr base_frame; /* 3.15: where a stack ends */
-    bool still;            /* the thread does not run meanwhile: the calling one, or one of an image */
+    bool still;            /* THREAD_STANDS */
+    bool runs;             /* THREAD_RUNS */
     bool torn_start;       /* 3.11, 3.12: the innermost frame was not to be had: the walk began at an outer one */
     /*
      * 3.8-3.10: a frame object was seen that is not being executed: one whose trace function runs, or one that a thread
@@ -48,12 +57,9 @@ struct walk {
     uint8_t code_scratch[LAYOUT_CODE_SIZE_MAX];
 };
 
-/*
- * Begin a walk. still: the thread does not run meanwhile. 0, also where there is no frame (walk->end says so);
- * PYUNW_ERR_FAULT where the thread state cannot be read.
- */
+/* Begin a walk: 0, also where there is no frame (walk->end says so); PYUNW_ERR_FAULT where tstate cannot be read. */
 int pyunw_walk_begin(struct walk *walk, const struct target *target, const struct memory *memory, pyunw_addr tstate,
-                     bool still);
+                     enum thread_motion motion);
 
 /*
  * Take up to max frames; entries lie stride bytes apart, a multiple of 8. The count; fewer than max means that the

@@ -113,20 +113,31 @@ static bool refuse_start(struct walk *walk, pyunw_addr address)
     return false;
 }
 
+/* Does a frame stand in this chunk, wherever the stack ends in it? */
+static bool is_in_chunk(const struct walk *walk, pyunw_addr chunk, pyunw_addr frame, uint64_t *size)
+{
+    const struct layout_chunk *at = &walk->target->layout.at.chunk;
+    return read_word(walk, chunk + at->size, size) && frame >= chunk + at->data && frame - chunk < *size;
+}
+
 static bool is_on_data_stack(struct walk *walk, const struct data_stack *stack, pyunw_addr frame)
 {
     const struct layout_chunk *at = &walk->target->layout.at.chunk;
     struct chunk_list list = {.chunk = stack->chunk};
+    uint64_t size = 0;
     if (frame >= stack->chunk + at->data && frame < stack->top)
         return true;
+    /* The top was read at another moment than the frame. */
+    if (walk->runs && is_in_chunk(walk, stack->chunk, frame, &size))
+        return true;
     while (previous_chunk(walk, &list)) {
-        uint64_t size = 0;
         if (list.chunk == 0)
             return false;
-        if (!read_word(walk, list.chunk + at->size, &size))
-            break;
-        if (frame >= list.chunk + at->data && frame - list.chunk < size)
+        size = 0;
+        if (is_in_chunk(walk, list.chunk, frame, &size))
             return true;
+        if (size == 0)
+            break;
     }
     return refuse_start(walk, list.chunk);
 }
@@ -182,7 +193,8 @@ static bool hides_live_frames(struct walk *walk, const struct data_stack *stack,
 
 /*
  * 3.11, 3.12: may the chain begin at this frame? Reads with a memory that may refuse, up to the first frame on the
- * data stack: that must be the last one there, but for one that comes or goes.
+ * data stack: that must be the last one there, but for one that comes or goes. (Of a thread that runs, the stack has
+ * another end by then; what a second walk shows too, though it has run, is believed.)
  */
 static bool start_is_good(struct walk *walk, const struct data_stack *stack, pyunw_addr frame)
 {
@@ -208,6 +220,8 @@ static bool start_is_good(struct walk *walk, const struct data_stack *stack, pyu
             if (fields.owner != layout->is.generator_owner) {
                 if (!is_on_data_stack(walk, stack, frame))
                     return false;
+                if (walk->runs)
+                    return true;
                 pyunw_addr end = frame + extent;
                 if (frame < stack->chunk || frame >= stack->top)
                     end = stack->chunk + layout->at.chunk.data;

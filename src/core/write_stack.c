@@ -8,7 +8,7 @@ int pyunw_stack_begin(struct stack_stream *stream, const struct target *target, 
                       pyunw_addr tstate, bool still)
 {
     stream->digest = (struct frame_digest){0};
-    return pyunw_walk_begin(&stream->walk, target, memory, tstate, still);
+    return pyunw_walk_begin(&stream->walk, target, memory, tstate, still ? THREAD_STANDS : THREAD_MAY_RUN);
 }
 
 int pyunw_stack_next(struct stack_stream *stream, pyunw_raw_frame *raw, struct code_fields *fields)
@@ -35,7 +35,7 @@ enum pyunw_end pyunw_stack_end(struct stack_stream *stream)
         return end;
     struct frame_digest again = {0};
     pyunw_raw_frame raw;
-    if (pyunw_walk_begin(walk, target, &memory, walk->tstate, false) < 0)
+    if (pyunw_walk_begin(walk, target, &memory, walk->tstate, THREAD_MAY_RUN) < 0)
         return PYUNW_TORN;
     while (pyunw_walk_take(walk, &raw, sizeof raw, 1) == 1)
         digest_add(&again, &raw);

@@ -152,7 +152,7 @@ __attribute__((noinline)) static bool run_still_stands(const struct target *targ
     pyunw_raw_frame raw;
     for (int n = 0; n < WALKS; n++) {
         struct frame_digest again = {0};
-        if (pyunw_walk_begin(&walk, target, memory, tstate, false) < 0)
+        if (pyunw_walk_begin(&walk, target, memory, tstate, THREAD_MAY_RUN) < 0)
             return false;
         while (pyunw_walk_take(&walk, &raw, sizeof raw, 1) == 1) {
             if (again.count > 0 ? again.count < run->most : raw.frame == run->innermost)
@@ -199,7 +199,7 @@ __attribute__((noinline)) static int read_once(const pyunw_target *handle, pyunw
     struct walk walk;
     int room = room_for_raw_frames(entries);
     int count = 0;
-    int err = pyunw_walk_begin(&walk, target, &memory, tstate, false);
+    int err = pyunw_walk_begin(&walk, target, &memory, tstate, THREAD_MAY_RUN);
     if (err < 0)
         return err;
     while (count < room && pyunw_walk_take(&walk, &raw_frames(entries)[count], sizeof(pyunw_raw_frame), 1) == 1) {
