@@ -216,6 +216,7 @@ enum { ENOUGH = 8, TRIES = 128, CONFIRMATIONS = 8 };
 /* What the tries so far met with. */
 struct tries {
     int number;               /* of the one at work, from 1 */
+    bool stands;              /* a stack was read that did not change meanwhile */
     bool alike;               /* all so far ended at the same bad place with the same frames before it */
     pyunw_addr bad;           /* that place */
     struct frame_digest seen; /* those frames */
@@ -225,9 +226,13 @@ struct tries {
  * Is this end to be told? A bad pointer most likely is a moment's of a thread that runs on; damage is what stays where
  * it is while nothing else changes. A stack that ends where none begins (3.8-3.10) likewise.
  */
-static bool is_settled(struct tries *tries, const struct frame_array *array, int count, const pyunw_status *status)
+static bool is_settled(struct tries *tries, const struct walk *walk, const struct frame_array *array, int count,
+                       const pyunw_status *status)
 {
-    if (status->end != PYUNW_CORRUPT && status->end != PYUNW_TORN) {
+    bool whole = status->end != PYUNW_CORRUPT && status->end != PYUNW_TORN;
+    if (walk->runs)
+        return whole;
+    if (whole) {
         tries->alike = false;
         return true;
     }
@@ -275,7 +280,7 @@ static int try_running(struct walk *walk, const struct frame_array *array, pyunw
     int kept = cut_cycle(walk, array, count);
     bool whole = end != PYUNW_CORRUPT && end != PYUNW_TORN;
     int described = whole ? describe_all(walk, array, kept, status) : kept;
-    if (!is_settled(tries, array, count, status))
+    if (!is_settled(tries, walk, array, count, status))
         return -1;
     if (!whole)
         described = describe_all(walk, array, kept, status);
@@ -286,8 +291,10 @@ static int try_running(struct walk *walk, const struct frame_array *array, pyunw
     bool changed = agreement.first > 0 || agreement.moved || agreement.skipped > 0;
     if ((saw_idle || walk->saw_idle) && changed)
         return -1;
-    if (walk->runs && !changed)
+    if (walk->runs && !changed) {
+        tries->stands = true;
         return -1;
+    }
     if (agreement.first > described)
         agreement.first = described;
     if (agreement.moved && !describe_moved(walk, array, agreement.first)) {
@@ -314,7 +321,7 @@ __attribute__((noinline)) static int capture_running(const struct target *target
     struct walk walk;
     struct tries tries = {0};
     while (tries.number++ < TRIES) {
-        bool runs = target->layout.is.has_cframe && tries.number > 2 && tries.number % 2 == 0;
+        bool runs = target->layout.is.has_cframe && !tries.stands && tries.number % 2 == 0;
         int err = pyunw_walk_begin(&walk, target, memory, tstate, runs ? THREAD_RUNS : THREAD_MAY_RUN);
         if (err < 0)
             return err;
