@@ -28,7 +28,8 @@ ALWAYS_INLINE int read_code_as(enum load_kind how, const struct target *target, 
     fields->version = at->version != 0 ? load_u32(how, view + at->version, &fault) : 0;
     if (fault)
         return PYUNW_ERR_FAULT;
-    return pyunw_is_code_type(target, memory, type) ? PYUNW_OK : PYUNW_ERR_CORRUPT;
+    bool known = type == target->code_type && type != 0;
+    return known || pyunw_is_code_type(target, memory, type) ? PYUNW_OK : PYUNW_ERR_CORRUPT;
 }
 
 int pyunw_code_read(const struct target *target, const struct memory *memory, pyunw_addr code,
@@ -117,84 +118,92 @@ int pyunw_find_position(const pyunw_target *handle, const pyunw_raw_frame *raw, 
 
 /* ---- Description ---- */
 
-/* Where one text of a frame goes, and the flags that tell of it. */
+enum { TEXT_FILENAME, TEXT_NAME, TEXT_QUALNAME, TEXT_COUNT };
+
+/* Where one text of a frame goes. */
 struct text_place {
+    int which;
     char *data;
     size_t size;
-    size_t length;
-    size_t *whole; /* NULL: not asked for */
-    enum text_keep keep;
-    uint32_t truncated_flag;
-    uint32_t unreadable_flag;
+    size_t length; /* out */
+    size_t *whole; /* out; NULL: not asked for */
 };
 
-__attribute__((noinline)) static void describe_text(const struct target *target, const struct memory *memory,
-                                                    pyunw_addr object, struct text_place *place, uint32_t *flags)
+static enum text_keep kept_part(int which)
+{
+    return which == TEXT_FILENAME ? TEXT_KEEP_END : TEXT_KEEP_BEGINNING;
+}
+
+/* Not inlined: the common case needs none of it. */
+__attribute__((noinline)) static void describe_any_text(const struct target *target, const struct memory *memory,
+                                                        pyunw_addr object, struct text_place *place, uint32_t *flags)
 {
     struct text text;
     bool truncated = false;
     char nothing[1];
-    if (place->whole == NULL && pyunw_text_copy_ascii(target, memory, object, place->keep, place->data, place->size,
-                                                      &place->length, &truncated)) {
-        if (truncated)
-            *flags |= place->truncated_flag;
-        return;
-    }
     int err = pyunw_text_open(target, memory, object, &text);
     if (err == 0 && place->whole != NULL)
         err = pyunw_text_utf8_length(&text, place->whole);
     if (err == 0)
-        err = pyunw_text_to_utf8(&text, place->keep, place->size > 0 ? place->data : nothing,
+        err = pyunw_text_to_utf8(&text, kept_part(place->which), place->size > 0 ? place->data : nothing,
                                  place->size > 0 ? place->size : 1, &place->length, &truncated);
     if (err < 0) {
-        *flags |= place->unreadable_flag;
+        *flags |= (uint32_t)PYUNW_FILENAME_UNREADABLE << place->which;
         place->length = 0;
         if (place->size > 0)
             place->data[0] = '\0';
         if (place->whole != NULL)
             *place->whole = 0;
     } else if (truncated) {
-        *flags |= place->truncated_flag;
+        *flags |= (uint32_t)PYUNW_FILENAME_TRUNCATED << place->which;
     }
 }
 
-enum { TEXT_FILENAME, TEXT_NAME, TEXT_QUALNAME, TEXT_COUNT };
+_Static_assert(PYUNW_FILENAME_TRUNCATED << TEXT_NAME == PYUNW_NAME_TRUNCATED &&
+                   PYUNW_FILENAME_TRUNCATED << TEXT_QUALNAME == PYUNW_QUALNAME_TRUNCATED &&
+                   PYUNW_FILENAME_UNREADABLE << TEXT_NAME == PYUNW_NAME_UNREADABLE &&
+                   PYUNW_FILENAME_UNREADABLE << TEXT_QUALNAME == PYUNW_QUALNAME_UNREADABLE,
+               "the flags of the texts follow each other");
 
-static int describe(const struct target *target, const struct memory *memory, const pyunw_raw_frame *raw,
-                    struct text_place places[TEXT_COUNT], pyunw_position *position, uint32_t *flags)
+/* A text into a frame's own buffer. */
+ALWAYS_INLINE uint16_t describe_text(const struct target *target, const struct memory *memory, pyunw_addr object,
+                                     int which, char *data, size_t size, uint32_t *flags)
 {
-    struct code_fields fields;
-    int err = pyunw_code_read(target, memory, raw->code, &fields);
-    if (err < 0)
-        return err;
-    *flags = target->layout.at.code.qualname == 0 ? PYUNW_QUALNAME_IS_NAME : 0;
-    describe_text(target, memory, fields.filename, &places[TEXT_FILENAME], flags);
-    describe_text(target, memory, fields.name, &places[TEXT_NAME], flags);
-    describe_text(target, memory, fields.qualname, &places[TEXT_QUALNAME], flags);
-    if (pyunw_code_position(target, memory, &fields, raw->offset, position) < 0)
-        *flags |= PYUNW_POSITION_UNREADABLE;
-    return PYUNW_OK;
+    size_t length = 0;
+    bool truncated = false;
+    if (pyunw_text_copy_ascii(target, memory, object, kept_part(which), data, size, &length, &truncated)) {
+        if (truncated)
+            *flags |= (uint32_t)PYUNW_FILENAME_TRUNCATED << which;
+        return (uint16_t)length;
+    }
+    struct text_place place = {.which = which, .data = data, .size = size};
+    describe_any_text(target, memory, object, &place, flags);
+    return (uint16_t)place.length;
+}
+
+static uint32_t initial_flags(const struct target *target)
+{
+    return target->layout.at.code.qualname == 0 ? PYUNW_QUALNAME_IS_NAME : 0;
 }
 
 int pyunw_code_describe(const struct target *target, const struct memory *memory, const pyunw_raw_frame *raw,
                         pyunw_frame *frame)
 {
-    struct text_place places[TEXT_COUNT] = {
-        [TEXT_FILENAME] = {frame->filename, sizeof frame->filename, 0, NULL, TEXT_KEEP_END, PYUNW_FILENAME_TRUNCATED,
-                           PYUNW_FILENAME_UNREADABLE},
-        [TEXT_NAME] = {frame->name, sizeof frame->name, 0, NULL, TEXT_KEEP_BEGINNING, PYUNW_NAME_TRUNCATED,
-                       PYUNW_NAME_UNREADABLE},
-        [TEXT_QUALNAME] = {frame->qualname, sizeof frame->qualname, 0, NULL, TEXT_KEEP_BEGINNING,
-                           PYUNW_QUALNAME_TRUNCATED, PYUNW_QUALNAME_UNREADABLE},
-    };
     pyunw_raw_frame kept = *raw; /* raw may be frame's own */
-    int err = describe(target, memory, &kept, places, &frame->position, &frame->flags);
+    struct code_fields fields;
+    int err = pyunw_code_read(target, memory, kept.code, &fields);
     if (err < 0)
         return err;
+    uint32_t flags = initial_flags(target);
+    frame->filename_length =
+        describe_text(target, memory, fields.filename, TEXT_FILENAME, frame->filename, sizeof frame->filename, &flags);
+    frame->name_length = describe_text(target, memory, fields.name, TEXT_NAME, frame->name, sizeof frame->name, &flags);
+    frame->qualname_length =
+        describe_text(target, memory, fields.qualname, TEXT_QUALNAME, frame->qualname, sizeof frame->qualname, &flags);
+    if (pyunw_code_position(target, memory, &fields, kept.offset, &frame->position) < 0)
+        flags |= PYUNW_POSITION_UNREADABLE;
     frame->raw = kept;
-    frame->filename_length = (uint16_t)places[TEXT_FILENAME].length;
-    frame->name_length = (uint16_t)places[TEXT_NAME].length;
-    frame->qualname_length = (uint16_t)places[TEXT_QUALNAME].length;
+    frame->flags = flags;
     frame->reserved = 0;
     return PYUNW_OK;
 }
@@ -213,29 +222,30 @@ int pyunw_describe(const pyunw_target *handle, const pyunw_raw_frame *raw, pyunw
 int pyunw_describe_into(const pyunw_target *handle, const pyunw_raw_frame *raw, pyunw_description *description)
 {
     const struct target *target = open_target(handle);
+    struct code_fields fields;
     if (target == NULL)
         return not_open(handle);
     if (raw == NULL || description == NULL)
         return PYUNW_ERR_ARGUMENT;
     pyunw_text *texts[TEXT_COUNT] = {&description->filename, &description->name, &description->qualname};
-    struct text_place places[TEXT_COUNT];
     for (int n = 0; n < TEXT_COUNT; n++) {
         if (texts[n]->data == NULL && texts[n]->size > 0)
             return PYUNW_ERR_ARGUMENT;
-        places[n] = (struct text_place){
-            .data = texts[n]->data,
-            .size = texts[n]->size,
-            .whole = &texts[n]->whole,
-            .keep = n == TEXT_FILENAME ? TEXT_KEEP_END : TEXT_KEEP_BEGINNING,
-            .truncated_flag = (uint32_t)PYUNW_FILENAME_TRUNCATED << n,
-            .unreadable_flag = (uint32_t)PYUNW_FILENAME_UNREADABLE << n,
-        };
     }
     struct memory memory = pyunw_described_memory(target);
-    int err = describe(target, &memory, raw, places, &description->position, &description->flags);
-    for (int n = 0; err == 0 && n < TEXT_COUNT; n++)
-        texts[n]->length = places[n].length;
-    return err;
+    int err = pyunw_code_read(target, &memory, raw->code, &fields);
+    if (err < 0)
+        return err;
+    const pyunw_addr objects[TEXT_COUNT] = {fields.filename, fields.name, fields.qualname};
+    description->flags = initial_flags(target);
+    for (int n = 0; n < TEXT_COUNT; n++) {
+        struct text_place place = {n, texts[n]->data, texts[n]->size, 0, &texts[n]->whole};
+        describe_any_text(target, &memory, objects[n], &place, &description->flags);
+        texts[n]->length = place.length;
+    }
+    if (pyunw_code_position(target, &memory, &fields, raw->offset, &description->position) < 0)
+        description->flags |= PYUNW_POSITION_UNREADABLE;
+    return PYUNW_OK;
 }
 
 /* ---- Identity ---- */

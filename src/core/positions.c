@@ -169,11 +169,12 @@ ALWAYS_INLINE void skip_entries(struct place *place, const uint8_t *end, int32_t
     while (end - at > (ptrdiff_t)sizeof(uint64_t)) {
         uint64_t word;
         memcpy(&word, at, sizeof word);
-        for (word &= UINT64_C(0x8080808080808080); word != 0; word &= word - 1) {
+        for (uint64_t firsts = word & UINT64_C(0x8080808080808080); firsts != 0; firsts &= firsts - 1) {
+            unsigned bit = (unsigned)__builtin_ctzll(firsts) - 7;
+            unsigned first = word >> bit & 127u;
+            unsigned code = first >> 3;
             *place = next;
-            place->entry = at + (unsigned)__builtin_ctzll(word) / 8;
-            unsigned first = place->entry[0];
-            unsigned code = first >> 3 & 15u;
+            place->entry = at + bit / 8;
             next.begin += 2 * (int64_t)(first & 7u) + 2;
             if (offset < next.begin)
                 return;
