@@ -141,7 +141,8 @@ __attribute__((noinline)) static struct frame_digest take_tail(struct walk *walk
 struct agreement {
     int first;   /* the innermost frame that both walks show, with all that is outward of it */
     int skipped; /* frames of the second walk inward of it */
-    bool moved;  /* that frame was at another instruction the second time */
+    bool moved;  /* that frame was at another instruction the second time: */
+    int32_t offset;
 };
 
 static int find_frame(const struct frame_array *array, int from, int count, pyunw_addr frame)
@@ -153,6 +154,7 @@ static int find_frame(const struct frame_array *array, int from, int count, pyun
     return -1;
 }
 
+/* The array stays what the first walk made it: a walk that does not agree leaves nothing behind. */
 __attribute__((noinline)) static bool agree(struct walk *second, const struct frame_array *array, int count,
                                             const struct frame_digest *tail, struct agreement *agreement)
 {
@@ -183,7 +185,7 @@ __attribute__((noinline)) static bool agree(struct walk *second, const struct fr
         } else if (seen->offset != raw.offset) {
             agreement->first = found;
             agreement->moved = true;
-            seen->offset = raw.offset;
+            agreement->offset = raw.offset;
         }
         at = found + 1;
     }
@@ -191,12 +193,13 @@ __attribute__((noinline)) static bool agree(struct walk *second, const struct fr
 }
 
 /* The innermost frame moved on: find its new position, and see that its code object was still there after that. */
-static bool describe_moved(struct walk *second, const struct frame_array *array, int index)
+static bool describe_moved(struct walk *second, const struct frame_array *array, int index, int32_t offset)
 {
     const struct target *target = second->target;
     struct code_fields fields;
     pyunw_frame *frame = frame_at(array, index);
     uint64_t executable = 0;
+    frame->raw.offset = offset;
     if (!array->described)
         return true;
     if (pyunw_code_read(target, &second->memory, frame->raw.code, &fields) < 0 ||
@@ -208,18 +211,18 @@ static bool describe_moved(struct walk *second, const struct frame_array *array,
 }
 
 /*
- * A walk that meets a call or a return is cut short, and costs little; so there may be many. Damage is told after
- * ENOUGH that were cut short alike.
+ * A walk that meets a call or a return is cut short, and costs little; so there may be many, until they have looked at
+ * MANY_FRAMES. Damage is told after ENOUGH in a row that were cut short alike.
  */
-enum { ENOUGH = 8, TRIES = 128, CONFIRMATIONS = 8 };
-
+enum { ENOUGH = 8, TRIES = 128, CONFIRMATIONS = 8, MANY_FRAMES = 1 << 16 };
 /* What the tries so far met with. */
 struct tries {
     int number;               /* of the one at work, from 1 */
     bool stands;              /* a stack was read that did not change meanwhile */
-    bool alike;               /* all so far ended at the same bad place with the same frames before it */
+    int alike;                /* in a row, up to this one, that ended at the same bad place with the same frames */
     pyunw_addr bad;           /* that place */
-    struct frame_digest seen; /* those frames */
+    struct frame_digest seen; /* those frames; the innermost may move on */
+    uint64_t looked_at;       /* frames, by all walks */
 };
 
 /*
@@ -233,18 +236,22 @@ static bool is_settled(struct tries *tries, const struct walk *walk, const struc
     if (walk->runs)
         return whole;
     if (whole) {
-        tries->alike = false;
+        tries->alike = 0;
         return true;
     }
     struct frame_digest seen = {0};
-    for (int n = 0; n < count; n++)
-        digest_add(&seen, raw_at(array, n));
-    bool again = status->address == tries->bad && digest_equal(&seen, &tries->seen);
-    tries->alike = tries->number == 1 || (tries->alike && again);
+    for (int n = 0; n < count; n++) {
+        pyunw_raw_frame raw = *raw_at(array, n);
+        if (n == 0)
+            raw.offset = 0;
+        digest_add(&seen, &raw);
+    }
+    bool again = tries->alike > 0 && status->address == tries->bad && digest_equal(&seen, &tries->seen);
+    tries->alike = again ? tries->alike + 1 : 1;
     tries->bad = status->address;
     tries->seen = seen;
     bool has_root = status->end == PYUNW_TORN && status->address == 0;
-    return (has_root && tries->number >= TRIES / 2) || (tries->alike && tries->number >= ENOUGH);
+    return (has_root && tries->number >= TRIES / 2) || tries->alike >= ENOUGH;
 }
 
 /*
@@ -252,16 +259,18 @@ static bool is_settled(struct tries *tries, const struct walk *walk, const struc
  * False where none does.
  */
 static bool confirm(struct walk *walk, const struct frame_array *array, int count, const struct frame_digest *tail,
-                    struct agreement *agreement)
+                    struct agreement *agreement, struct tries *tries)
 {
     uint8_t end = walk->ended ? walk->end : PYUNW_TRUNCATED;
     pyunw_addr bad = walk->end_address;
     struct memory memory = walk->memory;
     enum thread_motion motion = walk->runs ? THREAD_RUNS : THREAD_MAY_RUN;
-    for (int n = 0; n < CONFIRMATIONS; n++) {
+    for (int n = 0; n < CONFIRMATIONS && (n == 0 || tries->looked_at < MANY_FRAMES); n++) {
         if (pyunw_walk_begin(walk, walk->target, &memory, walk->tstate, motion) < 0)
             return false;
-        if (agree(walk, array, count, tail, agreement) && walk->end == end && walk->end_address == bad)
+        bool agreed = agree(walk, array, count, tail, agreement);
+        tries->looked_at += walk->chain.depth;
+        if (agreed && walk->end == end && walk->end_address == bad)
             return true;
     }
     return false;
@@ -276,6 +285,7 @@ static int try_running(struct walk *walk, const struct frame_array *array, pyunw
     if (!walk->ended)
         tail = take_tail(walk);
     pyunw_walk_status(walk, status);
+    tries->looked_at += walk->chain.depth;
     enum pyunw_end end = (enum pyunw_end)status->end;
     int kept = cut_cycle(walk, array, count);
     bool whole = end != PYUNW_CORRUPT && end != PYUNW_TORN;
@@ -285,7 +295,8 @@ static int try_running(struct walk *walk, const struct frame_array *array, pyunw
     if (!whole)
         described = describe_all(walk, array, kept, status);
     bool saw_idle = walk->saw_idle;
-    if (!confirm(walk, array, count, &tail, &agreement))
+    uint32_t cycle = walk->cycle;
+    if (!confirm(walk, array, count, &tail, &agreement, tries))
         return -1;
     /* A frame that is not being executed is believed only in a stack that did not change at all. */
     bool changed = agreement.first > 0 || agreement.moved || agreement.skipped > 0;
@@ -297,18 +308,19 @@ static int try_running(struct walk *walk, const struct frame_array *array, pyunw
     }
     if (agreement.first > described)
         agreement.first = described;
-    if (agreement.moved && !describe_moved(walk, array, agreement.first)) {
+    if (agreement.moved && agreement.first < described &&
+        !describe_moved(walk, array, agreement.first, agreement.offset)) {
         agreement.first++;
         agreement.moved = false;
     }
-    if (agreement.first >= described && (count > 0 || end == PYUNW_COMPLETE) && tail.count == 0)
+    if (agreement.first >= described && (count > 0 || (end == PYUNW_COMPLETE && tail.count == 0)))
         return -1;
     status->unconfirmed = agreement.first > agreement.skipped ? agreement.first : agreement.skipped;
     status->unconfirmed += walk->torn_start;
     move_to_front(array, agreement.first, described - agreement.first);
     for (int n = 0; n < described - agreement.first; n++)
         raw_at(array, n)->reserved = 0;
-    if (tail.count > 0)
+    if (tail.count > 0 && described == array->max && (cycle == 0 || cycle > (uint32_t)described))
         status->end = PYUNW_TRUNCATED;
     status->depth = described - agreement.first;
     return described - agreement.first;
@@ -320,7 +332,7 @@ __attribute__((noinline)) static int capture_running(const struct target *target
 {
     struct walk walk;
     struct tries tries = {0};
-    while (tries.number++ < TRIES) {
+    while (tries.number++ < TRIES && (tries.number == 1 || tries.looked_at < MANY_FRAMES)) {
         bool runs = target->layout.is.has_cframe && !tries.stands && tries.number % 2 == 0;
         int err = pyunw_walk_begin(&walk, target, memory, tstate, runs ? THREAD_RUNS : THREAD_MAY_RUN);
         if (err < 0)

@@ -44,7 +44,7 @@ ALWAYS_INLINE int32_t add_line(int32_t line, int64_t delta)
 
 static int decode_lnotab(struct byte_stream *table, int32_t line, int32_t offset, pyunw_position *position)
 {
-    int32_t address = 0;
+    int64_t address = 0;
     while (next_entry_ready(table) && table->end - table->next >= 2) {
         address += table->next[0];
         if (address > offset)
@@ -62,7 +62,7 @@ static int decode_lnotab(struct byte_stream *table, int32_t line, int32_t offset
 static int decode_linetable(struct byte_stream *table, int32_t line, int32_t offset, pyunw_position *position)
 {
     enum { NO_LINE = -128 };
-    int32_t end = 0;
+    int64_t end = 0;
     while (next_entry_ready(table) && table->end - table->next >= 2) {
         int8_t delta = (int8_t)table->next[1];
         if (delta != NO_LINE)

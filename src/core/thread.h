@@ -38,7 +38,8 @@ static inline struct memory memory_at(const struct target *target, const struct 
 int pyunw_check_runtime(const struct target *target, const struct memory *memory, pyunw_addr *main_interpreter);
 
 /*
- * Who holds the GIL of an interpreter: *holder is a thread state, or 0 where nobody does or there is none. The
+ * Who holds the GIL of an interpreter: *holder is a thread state, or 0 where nobody does or there is none (or where
+ * memory is plain loads, and the GIL lies outside of the runtime). The
  * holder is not followed: it may be gone already.
  */
 int pyunw_gil_holder(const struct target *target, const struct memory *memory, pyunw_addr interpreter,

@@ -16,7 +16,7 @@ static const uint64_t WALK_MAGIC = UINT64_C(0x7079756e77667731); /* "pyunwfw1" *
 
 bool pyunw_type_is_code(struct walk *walk, pyunw_addr type)
 {
-    if (walk->code_type != 0 || !pyunw_is_code_type(walk->target, &walk->memory, type))
+    if (walk->code_type != NO_TYPE || !pyunw_is_code_type(walk->target, &walk->memory, type))
         return false;
     walk->code_type = type;
     return true;
@@ -176,8 +176,8 @@ ALWAYS_INLINE enum code_answer read_code(enum load_kind how, struct plan plan, s
             bytecode = find_local_bytecode(walk, code, fields->tlbc_index);
         uint64_t offset = fields->instruction - bytecode;
         /*
-         * From -2, the unit before the first, to the last unit, and even: turned right by one, that is one range. No
-         * code has more units than an int counts bytes.
+         * From -2, the unit before the first, to the last unit, and even: turned right by one, that is one range, which
+         * also keeps the difference within an int.
          */
         uint64_t turned = (offset + 2) >> 1 | (offset + 2) << 63;
         if (__builtin_expect(fault || units - turned > INT32_MAX / 2, 0))
@@ -244,8 +244,10 @@ struct taking {
 /* The frame given last, if that is the one with this address, else NULL. */
 ALWAYS_INLINE pyunw_raw_frame *given_last(const struct taking *taking, const uint8_t *at, pyunw_addr frame)
 {
+    if (at == taking->begin)
+        return NULL;
     pyunw_raw_frame *last = (pyunw_raw_frame *)(void *)(at - taking->stride);
-    return at != taking->begin && last->frame == frame ? last : NULL;
+    return last->frame == frame ? last : NULL;
 }
 
 /* Account for the frames that were looked at. left: how many of those granted were not. */
@@ -271,7 +273,8 @@ __attribute__((noinline)) static uint32_t grant(struct chain *chain, struct taki
         settle(chain, taking, 0);
     if (chain->until_mark == 0 && taking->room > 0 && chain->mark_span <= MAX_FRAMES) {
         chain->mark = last;
-        chain->mark_depth = chain->depth - (given_last(taking, at, last) != NULL);
+        bool was_given = at != taking->begin ? given_last(taking, at, last) != NULL : last == chain->given && last != 0;
+        chain->mark_depth = chain->depth - was_given;
         chain->mark_span = chain->mark_span != 0 ? 2 * chain->mark_span : 1;
         chain->until_mark = chain->mark_span;
     }
@@ -299,7 +302,10 @@ ALWAYS_INLINE bool next_is_hidden(enum load_kind how, struct plan plan, struct w
     return owner_is_hidden(plan.is, owner) && !fault;
 }
 
-/* The loop that all walking is: for plain and trapped loads it calls nothing, so that all it needs is in registers. */
+/*
+ * The loop that all walking is: for plain and trapped loads it calls nothing for a common frame, so that all it needs
+ * is in registers.
+ */
 ALWAYS_INLINE enum step take_some(enum load_kind how, struct plan plan, struct walk *walk, struct taking *taking)
 {
     pyunw_addr frame = walk->chain.next;
@@ -371,6 +377,8 @@ ALWAYS_INLINE enum step take_some(enum load_kind how, struct plan plan, struct w
     taking->at = at;
     walk->chain.next = frame;
     walk->chain.last = last;
+    if (at != taking->begin)
+        walk->chain.given = ((const pyunw_raw_frame *)(const void *)(at - taking->stride))->frame;
     settle(&walk->chain, taking, left);
     pyunw_raw_frame *outermost = given_last(taking, at, last);
     if (result == STEP_MORE && outermost != NULL && next_is_hidden(how, plan, walk, frame))
@@ -483,7 +491,7 @@ int pyunw_walk_begin(struct walk *walk, const struct target *target, const struc
     walk->target = target;
     walk->memory = *memory;
     walk->tstate = tstate;
-    walk->code_type = target->code_type;
+    walk->code_type = target->code_type != 0 ? target->code_type : NO_TYPE;
     walk->base_frame = 0;
     walk->still = motion == THREAD_STANDS;
     walk->runs = motion == THREAD_RUNS;
@@ -531,14 +539,11 @@ int pyunw_walk_choose(const struct target *target, pyunw_addr *tstate, struct me
 {
     pyunw_addr main_interpreter = 0;
     uint64_t id = 0;
-    int err = PYUNW_OK;
     *still = true;
-    if (*tstate == 0) {
-        *memory = pyunw_own_memory(target);
-        return pyunw_find_own_thread(target, memory, tstate);
-    }
     *memory = pyunw_own_memory(target);
-    err = pyunw_check_runtime(target, memory, &main_interpreter);
+    if (*tstate == 0)
+        return pyunw_find_own_thread(target, memory, tstate);
+    int err = pyunw_check_runtime(target, memory, &main_interpreter);
     if (err < 0)
         return err;
     struct memory asked = memory_to_ask(target, main_interpreter, *tstate);

@@ -14,9 +14,10 @@ enum { MAX_FRAMES = 1 << 24 };
 struct chain {
     pyunw_addr next;     /* frame to be looked at; 0: none */
     pyunw_addr last;     /* frame looked at last, hidden or not; 0: none yet */
+    pyunw_addr given;    /* frame given last; 0: none yet */
     pyunw_addr mark;     /* Brent's cycle detection: a frame that was looked at some steps ago */
     uint32_t until_mark; /* steps until the mark moves on */
-    uint32_t mark_span;  /* steps from one mark to the next: doubles each time; 0: no mark yet */
+    uint32_t mark_span;  /* steps from one mark to the next: doubles each time, from 1 on */
     uint32_t depth;      /* frames given */
     uint32_t mark_depth; /* frames given before the mark */
 };
@@ -29,12 +30,15 @@ enum thread_motion {
     THREAD_RUNS,
 };
 
+/* No object has this type: its address is odd. */
+enum { NO_TYPE = 1 };
+
 struct walk {
     uint64_t magic;
     const struct target *target;
     struct memory memory;
     pyunw_addr tstate;
-    pyunw_addr code_type;  /* PyCode_Type; 0: not known yet */
+    pyunw_addr code_type;  /* PyCode_Type; NO_TYPE: not known yet */
     pyunw_addr base_frame; /* 3.15: where a stack ends */
     bool still;            /* THREAD_STANDS */
     bool runs;             /* THREAD_RUNS */
@@ -48,7 +52,7 @@ struct walk {
     uint8_t end;    /* enum pyunw_end */
     uint32_t cycle; /* length of a cycle in given frames, 0: none */
     pyunw_addr end_address;
-    pyunw_addr refused;       /* frame that could not be read when its callee was, 0: none */
+    pyunw_addr refused;       /* frame that could not be read when it was asked whether its callee was entered from C */
     pyunw_addr refused_start; /* what of the innermost frame no other moment would show, 0: nothing */
     struct chain chain;
     pyunw_addr frame_in_scratch; /* frame whose bytes frame_scratch holds, 0: none */

@@ -159,7 +159,8 @@ __attribute__((noinline)) static bool run_still_stands(const struct target *targ
                 add_to_run(&again, raw);
         }
         bool believed = run->confirmed || !walk.saw_idle;
-        if (believed && digest_equal(&again, &run->digest) && walk.end != PYUNW_CORRUPT)
+        bool at_root = walk.end == PYUNW_COMPLETE || (walk.end == PYUNW_TORN && walk.end_address == 0);
+        if (believed && digest_equal(&again, &run->digest) && at_root)
             return true;
     }
     return false;
