@@ -35,7 +35,8 @@ extern "C" {
  * @param options  NULL for the defaults; memory and guard are ignored. options->message says why when it fails, and
  *                 what could be done, but for a size that is too small; 512 bytes hold most messages whole.
  * @return 0; PYUNW_ERR_ARGUMENT;
- *         PYUNW_ERR_NO_PROCESS where there is no such process, it has ended (a zombie too), or pid is a thread's;
+ *         PYUNW_ERR_NO_PROCESS where there is no such process, it has ended or is ending (a zombie too), or pid is
+ *         a thread's;
  *         PYUNW_ERR_PERMISSION where the system refuses (the message names the rule and two ways out);
  *         PYUNW_ERR_NO_PYTHON where it holds no CPython interpreter (the message says what it is, PyPy too);
  *         PYUNW_ERR_UNSUPPORTED (the message names the version; also a process of 32 bits or another architecture);

@@ -196,11 +196,23 @@ void process_info_free(struct process_info *info)
     *info = (struct process_info){0};
 }
 
+/* A process that ends gives its memory back before it becomes a zombie. */
+static bool has_memory(pid_t pid)
+{
+    char path[64];
+    size_t size = 0;
+    (void)snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
+    char *text = read_whole(path, &size);
+    bool has = text != NULL && text[0] != '\0' && text[0] != '0';
+    free(text);
+    return has;
+}
+
 bool process_info_is_current(const struct process_info *info)
 {
     struct stat_fields fields;
     return read_process_stat(info->pid, &fields) && fields.start == info->start && fields.state != 'Z' &&
-           fields.state != 'X';
+           fields.state != 'X' && has_memory(info->pid);
 }
 
 const struct task *process_info_task(const struct process_info *info, uint64_t inner_id)

@@ -52,6 +52,10 @@ static int check_alive(pid_t pid, struct process_status *status, const pyunw_opt
                       (int)status->group);
     if (status->kernel_thread)
         return refuse(options, PYUNW_ERR_NO_PYTHON, "%d (%s) is a thread of the kernel", (int)pid, status->name);
+    if (!status->has_memory)
+        return refuse(options, PYUNW_ERR_NO_PROCESS,
+                      "process %d (%s) has no memory any more: it is ending, or a thread of the kernel", (int)pid,
+                      status->name);
     return PYUNW_OK;
 }
 

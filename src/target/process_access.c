@@ -26,7 +26,9 @@ static void take_line(const char *line, struct process_status *status)
         status->group = (pid_t)strtol(line + 6, NULL, 10);
     } else if (strncmp(line, "Uid:\t", 5) == 0) {
         status->user = (uid_t)strtoul(line + 5, NULL, 10);
-    } else if (strncmp(line, "Kthread:\t", 9) == 0) {
+    } else if (strncmp(line, "VmSize:\t", 8) == 0) {
+        status->has_memory = true;
+    } else if (strncmp(line, "Kthread:\t", 9) == 0) { /* Linux 6.8+ */
         status->kernel_thread = line[9] == '1';
     }
 }

@@ -12,10 +12,11 @@
 
 /* What /proc/PID/status says. */
 struct process_status {
-    char name[64]; /* the kernel's name of its main thread */
-    char state;    /* 'Z': a zombie */
-    pid_t group;   /* the process, where the number is a thread's */
-    uid_t user;    /* real, effective and saved differ only while a process changes them */
+    char name[64];   /* the kernel's name of its main thread */
+    char state;      /* 'Z': a zombie */
+    pid_t group;     /* the process, where the number is a thread's */
+    uid_t user;      /* real, effective and saved differ only while a process changes them */
+    bool has_memory; /* not a thread of the kernel, and not a process that is ending */
     bool kernel_thread;
 };
 

@@ -76,14 +76,10 @@ class Subject(Program):
         environment = dict(environment or {}, SUBJECT=",".join(kinds))
         super().__init__(command or [sys.executable, SUBJECT], environment, **options)
         assert self.line.endswith(b"\n"), "%s said nothing" % self.command
-        self.truth = json.loads(self.line.decode())
-        wait_until_idle(self.pid, [told["native_id"] for told in self.truth["threads"] if not told["moves"]])
         wait_until_reading(self.pid)
-
-
-def task_state(pid, task):
-    with open("/proc/%d/task/%d/stat" % (pid, task), "rb") as file:
-        return file.read().rpartition(b") ")[2][:1]
+        wait_until_still(self.pid, json.loads(self.line.decode()))
+        self.truth = json.loads(self.next_line().decode())
+        wait_until_reading(self.pid)
 
 
 def task_name(pid, task):
@@ -91,11 +87,28 @@ def task_name(pid, task):
         return file.read()[:-1].decode("utf-8", "replace")
 
 
-def wait_until_idle(pid, tasks):
-    """They are about to block: until the kernel says that they have."""
+def stillness(pid, tasks):
+    """(state, times that it went to sleep) of each task."""
+    states = []
     for task in tasks:
-        while task_state(pid, task) != b"S":
-            os.sched_yield()
+        with open("/proc/%d/task/%d/status" % (pid, task), encoding="utf-8", errors="replace") as file:
+            fields = dict(line.split(":", 1) for line in file if ":" in line)
+        states.append((fields["State"].split()[0], int(fields["voluntary_ctxt_switches"])))
+    return states
+
+
+def wait_until_still(pid, tasks):
+    """
+    They are about to block, and the main thread does, without the GIL: until all of them sleep, and none has woken up
+    to go on to the next thing between two looks at all.
+    """
+    before = None
+    while True:
+        now = stillness(pid, tasks)
+        if now == before and all(state == "S" for state, _ in now):
+            return
+        before = now
+        os.sched_yield()
 
 
 def wait_until_reading(pid):

@@ -1,7 +1,9 @@
 """
 The program that is looked at. It starts the threads that $SUBJECT asks for (names of the functions of `kinds`, with
-commas between them), brings each to a known point, prints what the interpreter itself says of every stack, as one line
-of JSON, and stands still until its standard input ends. Runs as a file, by -c and -m, and inside a C program.
+commas between them) and brings each to a known point. When those that stand still are on their way to it, it prints
+their kernel ids as one line of JSON and reads a byte: who runs it sees to it that they have arrived. Then it starts
+those that move, prints what the interpreter itself says of every stack as another line, and stands still until its
+standard input ends. Runs as a file, by -c and -m, and inside a C program.
 """
 
 import json
@@ -9,7 +11,7 @@ import os
 import sys
 import threading
 
-ready = threading.Semaphore(0)
+ready_end, ready = os.pipe()
 never = threading.Lock()
 never.acquire()
 moving = {}  # thread id: the line that a thread which does not stand still keeps to
@@ -33,18 +35,18 @@ exec(STACK_SOURCE)  # a sub-interpreter is given it too
 
 
 def lock():
-    ready.release(); never.acquire()  # noqa: E702
+    os.write(ready, b"r"); never.acquire()  # noqa: E702
 
 
 def deep(depth=500):
     if depth > 1:
         return deep(depth - 1)
-    ready.release(); never.acquire()  # noqa: E702
+    os.write(ready, b"r"); never.acquire()  # noqa: E702
 
 
 def generator():
     def inner():
-        yield (ready.release(), never.acquire())
+        yield (os.write(ready, b"r"), never.acquire())
 
     def outer():
         yield from inner()
@@ -54,7 +56,7 @@ def generator():
 
 class Method:
     def method(self):
-        ready.release(); never.acquire()  # noqa: E702
+        os.write(ready, b"r"); never.acquire()  # noqa: E702
 
 
 def method():
@@ -110,10 +112,11 @@ def interpreter():
     told_inside.append([int(made), from_inside, threading.get_ident()])
     source = INNER % (STACK_SOURCE, inside, waits)
     run = "exec(compile(%r, 'inner.py', 'exec'), {'__name__': 'inner'})" % source
-    ready.release(); interpreters.run_string(made, run)  # noqa: E702
+    os.write(ready, b"r"); interpreters.run_string(made, run)  # noqa: E702
 
 
 kinds = {function.__name__: function for function in (lock, deep, generator, method, names, busy, calls, interpreter)}
+MOVING = ("busy", "calls")
 
 
 # ---- The truth ------------------------------------------------------------------------------------------------------
@@ -157,25 +160,35 @@ def give_up(arguments):
     os._exit(1)
 
 
-def start_threads(wanted):
-    threading.excepthook = give_up
-    for kind in wanted:
-        before = len(moving)
-        threading.Thread(target=kinds[kind], daemon=True).start()
-        if kind in ("busy", "calls"):
-            while len(moving) == before:
-                os.sched_yield()
-            continue
-        ready.acquire()
-        if kind == "interpreter":
-            # One after the other: some versions crash where two are made at a time.
-            told_inside[-1].append(json.loads(read_line(told_inside[-1][1]).decode()))
+def start_standing(kind):
+    threading.Thread(target=kinds[kind], daemon=True).start()
+    os.read(ready_end, 1)
+    if kind == "interpreter":
+        # One after the other: some versions crash where two are made at a time.
+        told_inside[-1].append(json.loads(read_line(told_inside[-1][1]).decode()))
+
+
+def start_moving(kind):
+    before = len(moving)
+    threading.Thread(target=kinds[kind], daemon=True).start()
+    while len(moving) == before:
+        os.sched_yield()
 
 
 def main():
+    threading.excepthook = give_up
     sys.setrecursionlimit(10000)
     threading.stack_size(64 << 20)
-    start_threads([kind for kind in os.environ.get("SUBJECT", "").split(",") if kind])
+    wanted = [kind for kind in os.environ.get("SUBJECT", "").split(",") if kind]
+    for kind in wanted:
+        if kind not in MOVING:
+            start_standing(kind)
+    standing = [thread.native_id for thread in threading.enumerate() if thread.ident != threading.get_ident()]
+    os.write(1, (json.dumps(standing) + "\n").encode())
+    os.read(0, 1)
+    for kind in wanted:
+        if kind in MOVING:
+            start_moving(kind)
     tell(); os.read(0, 1)  # noqa: E702
 
 

@@ -2,14 +2,17 @@
 # weight: heavy
 """
 The interpreter where its files do not help: the executable or libpython deleted or replaced while it runs, the reader
-without the right to /proc/PID/map_files; embedded in a program of C, with symbols, stripped, and without section
+without the right to /proc/PID/map_files; in a mount namespace and in a pid namespace of its own; embedded in a program of C, with symbols, stripped, and without section
 headers; before Py_Initialize and after Py_Finalize. The oracle is what subject.py says in it, and for the last two what
 such a program is.
 """
 
 import ctypes
+import json
 import os
+import re
 import shutil
+import subprocess
 import sys
 import tempfile
 
@@ -18,7 +21,8 @@ for folder in ("support", "open"):
     sys.path.insert(0, os.path.join(SOURCE, "tests", folder))
 
 from compile import compile_program
-from dumping import SUBJECT, Program, Subject, check, compare_subject, finish, run_dump
+from dumping import SUBJECT, Program, Subject, check, compare_stack, compare_subject, dump_one, finish, run_dump
+from dumping import wait_until_reading
 from linking import MINOR, Linking, python_home, stripped, without_sections
 
 CAP_SYS_ADMIN, CAP_CHECKPOINT_RESTORE = 21, 40
@@ -63,6 +67,11 @@ def without_map_files():
 # ---- Deleted and replaced -------------------------------------------------------------------------------------------
 
 
+def runs_libpython():
+    with open("/proc/self/maps", encoding="utf-8") as file:
+        return "/libpython" in file.read()
+
+
 def interpreter_file(shared):
     """The file of the running interpreter that holds _PyRuntime."""
     if shared is None:
@@ -75,7 +84,7 @@ def interpreter_file(shared):
 def check_moved_files(linking, folder):
     """Run a copy of the interpreter's file, then take the copy away or put another file in its place."""
     frames = 0
-    shared = linking.shared if "libpython" in open("/proc/self/maps", encoding="utf-8").read() else None
+    shared = linking.shared if runs_libpython() else None
     original = interpreter_file(shared)
     for what in ("deleted", "replaced"):
         copy = shutil.copy(original, os.path.join(folder, os.path.basename(original)))
@@ -92,6 +101,51 @@ def check_moved_files(linking, folder):
             if what == "replaced":
                 os.unlink(copy)
     return frames
+
+
+# ---- Namespaces -----------------------------------------------------------------------------------------------------
+
+
+def may_unshare():
+    return os.geteuid() == 0 and shutil.which("unshare") and subprocess.call(["unshare", "-m", "-p", "-f", "true"]) == 0
+
+
+def check_mount_namespace(linking, folder):
+    """The interpreter's file is on a file system that nobody else sees."""
+    shared = linking.shared if runs_libpython() else None
+    original = interpreter_file(shared)
+    hidden = os.path.join(folder, "hidden")
+    os.mkdir(hidden)
+    copy = os.path.join(hidden, os.path.basename(original))
+    run = 'LD_PRELOAD="$2" exec "$3" "$4"' if shared else 'exec "$2" "$4"'
+    script = 'mount -t tmpfs none "$0" && cp "$1" "$2" && ' + run
+    command = ["unshare", "-m", "sh", "-c", script, hidden, original, copy, sys.executable, SUBJECT]
+    with Subject("lock", "method", command=command, environment=HOME) as subject:
+        assert not os.path.exists(copy), "the copy is not hidden"
+        return (compare_subject("mount namespace", subject)
+                + compare_subject("mount namespace, no map_files", subject, preexec_fn=without_map_files))
+
+
+def inner_id(pid, task):
+    with open("/proc/%d/task/%d/status" % (pid, task), encoding="utf-8") as file:
+        return int(re.search(r"^NSpid:.*\t(\d+)$", file.read(), re.M).group(1))
+
+
+def check_pid_namespace():
+    """Threads know themselves by other numbers than the reader does."""
+    command = ["unshare", "-p", "-f", "--kill-child", sys.executable, SUBJECT]
+    with Program(command, environment=dict(HOME, SUBJECT="lock,method")) as program:
+        truth = json.loads(program.next_line().decode())
+        with open("/proc/%d/task/%d/children" % (program.pid, program.pid), encoding="utf-8") as file:
+            pid = int(file.read())
+        wait_until_reading(pid)
+        process = dump_one("pid namespace", pid)
+        check((truth["pid"], process["pid"]) == (1, pid), "pid namespace", truth["pid"], process["pid"])
+        for told in truth["threads"]:
+            thread = next(thread for thread in process["threads"] if thread["thread_id"] == told["thread_id"])
+            compare_stack("pid namespace", thread, told)
+            check(inner_id(pid, thread["native_id"]) == told["native_id"], "pid namespace", thread["native_id"])
+        return sum(len(told["stack"]) for told in truth["threads"])
 
 
 # ---- Embedded -------------------------------------------------------------------------------------------------------
@@ -138,9 +192,12 @@ def main():
     linking = Linking()
     with tempfile.TemporaryDirectory() as folder:
         frames = check_moved_files(linking, folder)
+        namespaces = may_unshare()
+        if namespaces:
+            frames += check_mount_namespace(linking, folder) + check_pid_namespace()
         more, tried = check_hosts(linking, folder)
-    return finish("%d frames right: deleted, replaced, with and without map_files; embedded: %s" % (
-        frames + more, "; ".join(tried) or "NOT TRIED, NO LIBRARY"))
+    return finish("%d frames right: deleted, replaced, with and without map_files; namespaces%s; embedded: %s" % (
+        frames + more, "" if namespaces else " NOT TRIED", "; ".join(tried) or "NOT TRIED, NO LIBRARY"))
 
 
 if __name__ == "__main__":

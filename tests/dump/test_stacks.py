@@ -30,6 +30,7 @@ def compare_kinds():
     for kind in ("busy", "calls"):
         with Subject(kind, "lock") as subject:
             frames += compare_subject(kind, subject)
+            # All others stand still: nobody asks the one that moves for the GIL.
             process = dump_one(kind, subject.pid)
             moving = {told["thread_id"] for told in subject.truth["threads"] if told["moves"]}
             for thread in process["threads"]:
