@@ -3,6 +3,7 @@ For the tests of `pyunwind dump`: start a program that is to be looked at, run t
 with what the program said of itself.
 """
 
+import ctypes
 import json
 import os
 import subprocess
@@ -13,6 +14,9 @@ COMMAND = os.path.join(BUILD, "pyunwind")
 HERE = os.path.dirname(os.path.abspath(__file__))
 SUBJECT = os.path.join(HERE, "subject.py")
 HAS_COLUMNS = HAS_QUALNAME = sys.version_info >= (3, 11)
+
+PR_SET_PTRACER, PR_SET_PTRACER_ANY = 0x59616D61, ctypes.c_ulong(-1)
+LIBC = ctypes.CDLL(None)
 
 failures = []
 
@@ -41,15 +45,20 @@ def dump_one(what, pid, **options):
     return document["processes"][0]
 
 
+def allow_reading():
+    """For a child before its exec: where Yama lets only ancestors read, the command is let too. Elsewhere it fails."""
+    LIBC.prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0)
+
+
 class Program:
     """A started program, which has said its first line, and stands still; it is ended with the context."""
 
-    def __init__(self, command, environment=None, **options):
+    def __init__(self, command, environment=None):
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("LD_", "PYTHON"))}
         inherited.update(environment or {}, PYTHONDONTWRITEBYTECODE="1")
         self.command = command
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=inherited,
-                                        **options)
+                                        preexec_fn=allow_reading)
         self.pid = self.process.pid
         self.line = self.process.stdout.readline()
 
@@ -72,9 +81,9 @@ class Program:
 class Subject(Program):
     """subject.py, or a program that runs it, and what it said of itself."""
 
-    def __init__(self, *kinds, command=None, environment=None, **options):
+    def __init__(self, *kinds, command=None, environment=None):
         environment = dict(environment or {}, SUBJECT=",".join(kinds))
-        super().__init__(command or [sys.executable, SUBJECT], environment, **options)
+        super().__init__(command or [sys.executable, SUBJECT], environment)
         assert self.line.endswith(b"\n"), "%s said nothing" % self.command
         wait_until_reading(self.pid)
         wait_until_still(self.pid, json.loads(self.line.decode()))

@@ -2,9 +2,9 @@
 # weight: heavy
 """
 The interpreter where its files do not help: the executable or libpython deleted or replaced while it runs, the reader
-without the right to /proc/PID/map_files; in a mount namespace and in a pid namespace of its own; embedded in a program of C, with symbols, stripped, and without section
-headers; before Py_Initialize and after Py_Finalize. The oracle is what subject.py says in it, and for the last two what
-such a program is.
+without the right to /proc/PID/map_files; in a mount namespace and in a pid namespace of its own; embedded in a program
+of C, with symbols, stripped, and without section headers; before Py_Initialize and after Py_Finalize. The oracle is
+what subject.py says in it, and for the last two what such a program is.
 """
 
 import ctypes

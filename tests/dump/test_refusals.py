@@ -77,8 +77,8 @@ def check_processes():
         refused("a thread", task, pyunw.PYUNW_ERR_NO_PROCESS, "%d is a thread of process %d" % (task, subject.pid))
 
 
-def refused_program(what, program, code, pattern, **more):
-    with Program([program], **more) as started:
+def refused_program(what, program, code, pattern):
+    with Program([program]) as started:
         refused(what, started.pid, code, pattern)
 
 
@@ -167,8 +167,8 @@ def check_permission():
     still = ["cat"]
     with subprocess.Popen(still, stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=forbid_reading) as other:
         refused("another user's", other.pid, code,
-                r"not permitted: .*belongs to user 65534, and this is user 0 without CAP_SYS_PTRACE\. Either run as root "
-                r"\(sudo\), or with CAP_SYS_PTRACE .*; or run as user 65534", preexec_fn=without_ptrace)
+                r"not permitted: .*belongs to user 65534, and this is user 0 without CAP_SYS_PTRACE\. Either run as "
+                r"root \(sudo\), or with CAP_SYS_PTRACE .*; or run as user 65534", preexec_fn=without_ptrace)
         other.kill()
     with Program([sys.executable, "-c", SAYS_NO]) as program:
         refused("one that forbids it", program.pid, code,

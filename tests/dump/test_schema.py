@@ -118,12 +118,14 @@ def check_document(validator, schema, text):
 def check_arguments(validator, schema, executable):
     """Bytes of every kind in the command line and the thread's name; no argument at all."""
     odd = bytes(range(1, 256))
-    text = "import os; open('/proc/self/comm', 'wb').write(%r); os.write(1, b'\\n'); os.read(0, 1)" % b'\xff"\\\x01\xc3\xa9'
-    with Program([executable, "-c", text, odd, b"", b"\xed\xa0\x80"]) as program:
+    name = b'\xff"\\\x01\xc3\xa9'
+    text = "import os; open('/proc/self/comm', 'wb').write(%r); os.write(1, b'\\n'); os.read(0, 1)" % name
+    words = [odd, b"", b"\xed\xa0\x80"]
+    with Program([executable, "-c", text, *words]) as program:
         output = run_dump("--json", program.pid)[1]
         frames = check_document(validator, schema, output)
         process = json.loads(output)["processes"][0]
-        expected = [os.fsdecode(word).encode("utf-8", "backslashreplace").decode() for word in (odd, b"", b"\xed\xa0\x80")]
+        expected = [os.fsdecode(word).encode("utf-8", "backslashreplace").decode() for word in words]
         assert process["command"][3:] == expected, process["command"]
         assert process["threads"][0]["name"] == '\\udcff"\\\x01é', process["threads"][0]["name"]
     return frames
