@@ -14,7 +14,7 @@ prefix := $(abspath $(PREFIX))
 .PHONY: all check demo bench storm lint install clean help
 .NOTPARALLEL:
 
-all: build/build.ninja ## Build build/libpyunwind.so, build/libpyunwind.a and build/pyunwind.pc (the default)
+all: build/build.ninja ## Build build/libpyunwind.so, build/libpyunwind-remote.so and build/pyunwind (the default)
 	@$(NINJA) -C build
 
 build/build.ninja:

@@ -51,6 +51,7 @@ enum pyunw_err {
     PYUNW_ERR_PERMISSION = -12,     /* the system refuses */
     PYUNW_ERR_SYSTEM = -13,         /* a system call failed for another reason */
     PYUNW_ERR_WRITE = -14,          /* the output could not be written whole */
+    PYUNW_ERR_NO_PROCESS = -15,     /* no such process, or it has ended */
 };
 
 /**

@@ -39,6 +39,8 @@ const char *pyunw_strerror(int error)
         return "a system call failed";
     case PYUNW_ERR_WRITE:
         return "the output could not be written";
+    case PYUNW_ERR_NO_PROCESS:
+        return "no such process";
     }
     return "unknown error";
 }

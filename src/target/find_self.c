@@ -17,30 +17,13 @@
 
 /* ---- Symbols ---- */
 
-/* "3.8.18 (default, ...)", as Py_GetVersion() gives it, to PY_VERSION_HEX of a final release. */
-static uint32_t parse_version(const char *text)
-{
-    uint32_t parts[3] = {0, 0, 0};
-    for (int n = 0; n < 3; n++) {
-        char *end = NULL;
-        unsigned long value = strtoul(text, &end, 10);
-        if (end == text || value > 255)
-            break;
-        parts[n] = (uint32_t)value;
-        if (*end != '.')
-            break;
-        text = end + 1;
-    }
-    return parts[0] == 0 ? 0 : parts[0] << 24 | parts[1] << 16 | parts[2] << 8 | 0xf0u;
-}
-
 /* Py_Version is a constant of 3.11+; Py_GetVersion() of any version may be called before Py_Initialize. */
 static uint32_t version_from(const unsigned long *constant, const char *(*function)(void))
 {
     if (constant != NULL)
         return (uint32_t)*constant;
     const char *text = function != NULL ? function() : NULL;
-    return text != NULL ? parse_version(text) : 0;
+    return text != NULL ? version_from_text(text) : 0;
 }
 
 static bool find_by_symbol(void *handle, struct found_interpreter *found)
@@ -195,19 +178,6 @@ static void take_symbol_table(const struct elf_file *file, const struct loaded_o
         take_symbol(object, file_string(file, &sections[table->sh_link], symbols[n].st_name), &symbols[n], found);
 }
 
-/*
- * The version of a runtime that no symbol names, by its size: each minor's is far from the others'
- * (sizeof(_PyRuntimeState) of 3.10 to 3.12; 3.13 and later have the cookie).
- */
-static uint32_t version_by_size(uint64_t size)
-{
-    if (size == 672)
-        return 0x030a0000;
-    if (size > 150000 && size < 200000)
-        return 0x030b0000;
-    return size > 400000 && size < 520000 ? 0x030c0000 : 0;
-}
-
 static bool find_in_sections(const struct loaded_object *object, struct found_interpreter *found)
 {
     struct elf_file file;
@@ -230,7 +200,7 @@ static bool find_in_sections(const struct loaded_object *object, struct found_in
     }
     munmap((void *)(uintptr_t)file.bytes, file.size);
     if (found->runtime != 0 && found->version == 0)
-        found->version = version_by_size(found->runtime_size);
+        found->version = version_from_size(found->runtime_size);
     return found->runtime != 0;
 }
 
@@ -238,19 +208,10 @@ static bool find_in_sections(const struct loaded_object *object, struct found_in
 
 static bool find_cookie(const struct loaded_object *object, struct found_interpreter *found)
 {
-    /* Put together here, so that this code holds no copy of it for itself to find. */
-    static const char parts[2][5] = {"xdeb", "ugpy"};
-    char cookie[8];
-    memcpy(cookie, parts[0], 4);
-    memcpy(cookie + 4, parts[1], 4);
     for (int n = 0; n < object->writable_count; n++) {
         uintptr_t at = (object->writable[n].begin + 7) & ~(uintptr_t)7;
-        for (; at + 24 <= object->writable[n].end; at += 8) {
-            uint64_t words[2];
-            if (memcmp((const void *)at, cookie, sizeof cookie) != 0)
-                continue;
-            memcpy(words, (const char *)at + 8, sizeof words);
-            if (words[0] >> 24 == 3 && words[1] <= 1) {
+        for (; at + COOKIE_SIZE <= object->writable[n].end; at += 8) {
+            if (is_cookie((const uint8_t *)at)) {
                 *found = (struct found_interpreter){.runtime = at};
                 return true;
             }

@@ -236,6 +236,17 @@ def write():
     return [pyunw.lib.pyunw_write_text(target, -1, 0), pyunw.lib.pyunw_write_json_threads(target, -1)]
 
 
+def no_process():
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    remote = ctypes.CDLL(os.path.join(os.environ["PYUNWIND_BUILD"], "libpyunwind-remote.so"))
+    zombie = remote.pyunw_open_pid(ctypes.byref(pyunw.pyunw_target()), child, None)
+    os.waitpid(child, 0)
+    return [zombie, remote.pyunw_open_pid(ctypes.byref(pyunw.pyunw_target()), 2**31 - 1, None)]
+
+
 def main():
     with open(os.path.join(SOURCE, "include", "pyunwind.h"), encoding="utf-8") as file:
         codes = dict(re.findall(r"^    PYUNW_ERR_(\w+) = (-\d+),", file.read(), flags=re.M))

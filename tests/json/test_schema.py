@@ -3,8 +3,6 @@
 """
 Lines that corpus.py writes under every interpreter, validated against docs/json-lines.schema.json with the package
 jsonschema; that the schema refuses what is wrong; and that docs/json-lines.md tells of each of its fields.
-
-jsonschema is taken from this Python, else installed by pip into an environment of its own in the build folder.
 """
 
 import copy
@@ -15,33 +13,11 @@ import subprocess
 import sys
 
 SOURCE = os.environ["PYUNWIND_SOURCE"]
-BUILD = os.environ["PYUNWIND_BUILD"]
 HERE = os.path.dirname(os.path.abspath(__file__))
 DOCS = os.path.join(SOURCE, "docs")
-ENVIRONMENT = os.path.join(BUILD, "tests-cache", "jsonschema")
-PACKAGE = "jsonschema>=4,<5"
-SKIPPED = 77
+sys.path.insert(0, os.path.join(SOURCE, "tests", "support"))
 
-
-def run_with_jsonschema():
-    """Run this program under a Python that has the package; return its status."""
-    python = os.path.join(ENVIRONMENT, "bin", "python")
-    if not has_jsonschema(python):
-        for command in (
-            [sys.executable, "-m", "venv", "--clear", ENVIRONMENT],
-            [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", PACKAGE],
-        ):
-            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-            if done.returncode != 0:
-                print(done.stdout.decode(errors="replace"))
-                print("NOT VALIDATED: this Python has no jsonschema, and `%s` failed" % " ".join(command))
-                return SKIPPED
-    return subprocess.call([python, os.path.abspath(__file__)])
-
-
-def has_jsonschema(python):
-    command = [python, "-c", "from jsonschema import Draft202012Validator"]
-    return os.path.exists(python) and subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0
+from validator import run_with_jsonschema
 
 
 # ---- The schema itself ----------------------------------------------------------------------------------------------

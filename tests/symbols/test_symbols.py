@@ -5,6 +5,7 @@ What the linker says of the libraries:
     constructors, and reads no thread-local word but the thread pointer itself;
   - libpyunwind.so needs libc (and the dynamic loader) and nothing else, binds at load time, and exports exactly what
     the public headers declare, with its symbol version; the archive defines no name without the prefix;
+  - libpyunwind-remote.so likewise, for pyunwind_remote.h: it needs libpyunwind, libelf and libc;
   - the headers compile as C11 and as C++, each alone, in every order, and before and after Python.h.
 The auditors are then shown objects that break each rule, and have to find it.
 """
@@ -26,6 +27,8 @@ BUILD = pathlib.Path(os.environ["PYUNWIND_BUILD"])
 CC = shlex.split(os.environ.get("CC", "cc"))
 ALLOWED_IN_CORE = {"memcpy", "memset", "memcmp"}
 HEADERS = sorted((SOURCE / "include").glob("*.h"))
+REMOTE_HEADERS = [SOURCE / "include" / "pyunwind_remote.h"]
+OWN_HEADERS = [header for header in HEADERS if header not in REMOTE_HEADERS]
 NAMES_OF_CPYTHON = {"_Py_GetTracebackFrames"}  # no interpreter exports it: the one that the library may
 STRICT = ["-fsyntax-only", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror", "-pedantic-errors"]
 
@@ -130,35 +133,35 @@ def without_comments(text):
     return re.sub(r"/\*.*?\*/|//[^\n]*", " ", text, flags=re.DOTALL)
 
 
-def declared_functions():
-    """The functions that the headers declare with PYUNW_API."""
+def declared_functions(headers):
+    """The functions that these headers declare with PYUNW_API."""
     names = set()
-    for header in HEADERS:
+    for header in headers:
         text = without_comments(header.read_text())
         text = re.sub(r"^\s*#\s*define\s+PYUNW_API.*$", "", text, flags=re.MULTILINE)
         here = re.findall(r"\bPYUNW_API\b[^;{}()]*?\b(\w+)\s*\(", text)
         count = len(re.findall(r"\bPYUNW_API\b", text))
         assert len(here) == count, "%s: a PYUNW_API that declares no function" % header
         names.update(here)
-    mentioned = {name for header in HEADERS
+    mentioned = {name for header in headers
                  for name in re.findall(r"\b(pyunw_\w+)\s*\(", without_comments(header.read_text()))}
     assert mentioned <= names, "declared without PYUNW_API: %s" % sorted(mentioned - names)
     return names
 
 
-def version_node():
-    text = without_comments((SOURCE / "src" / "libpyunwind.map").read_text())
+def version_node(library):
+    text = without_comments((SOURCE / "src" / (library.stem + ".map")).read_text())
     return re.search(r"^(\w+)\s*\{", text, re.MULTILINE)[1]
 
 
-def check_exports(library):
-    node = version_node()
+def check_exports(library, headers):
+    node = version_node(library)
     exported = {}
     for line in output_of(["nm", "-D", "--defined-only", "--with-symbol-versions", str(library)]).splitlines():
         kind, name = line.split()[-2:]
         if kind != "A":  # the version node itself
             exported[name.partition("@")[0]] = (kind, name.partition("@")[2].lstrip("@"))
-    declared = declared_functions()
+    declared = declared_functions(headers)
     assert set(exported) == declared, "exported but not declared: %s; declared but not exported: %s" % (
         sorted(set(exported) - declared), sorted(declared - set(exported)))
     for name, (kind, version) in exported.items():
@@ -168,33 +171,57 @@ def check_exports(library):
     return len(exported)
 
 
-def check_archive(archive):
+def check_archive(archive, headers):
     """Who links the archive gets no name that could be another's."""
     text = output_of(["nm", "-g", "--defined-only", str(archive)])
     names = {line.split()[2] for line in text.splitlines() if len(line.split()) == 3}
     bad = {name for name in names if not name.startswith("pyunw_") and name not in NAMES_OF_CPYTHON}
     assert not bad, "the archive defines names without the prefix: %s" % sorted(bad)
-    assert declared_functions() <= names, "the archive lacks %s" % sorted(declared_functions() - names)
+    declared = declared_functions(headers)
+    assert declared <= names, "the archive lacks %s" % sorted(declared - names)
 
 
-def check_needs(library):
+def check_needs(library, beside=()):
+    """beside: patterns of libraries that it may need beside libc."""
+    name = library.name
     dynamic = output_of(["readelf", "-dW", str(library)])
     needed = set(re.findall(r"\(NEEDED\)\s+Shared library: \[(.*?)\]", dynamic))
-    others = {name for name in needed if not re.match(r"(libc\.so|ld-linux)", name)}
-    assert not others, "libpyunwind.so needs %s" % sorted(others)
-    assert "BIND_NOW" in dynamic or re.search(r"\(FLAGS_1\).*\bNOW\b", dynamic), "libpyunwind.so binds lazily"
-    assert not re.search(r"\((RPATH|RUNPATH)\)", dynamic), "libpyunwind.so carries a path"
-    assert not re.search(r"\(TEXTREL\)", dynamic), "libpyunwind.so has its code relocated"
-    assert re.search(r"\(SONAME\)\s+Library soname: \[libpyunwind\.so\.\d+\]", dynamic), "libpyunwind.so has no SONAME"
-    uses = thread_local_uses(library)
-    assert not uses, "libpyunwind.so uses thread-local storage: %s" % uses
-    undefined = undefined_symbols(library)
-    assert "__tls_get_addr" not in undefined, "libpyunwind.so calls __tls_get_addr"
-    of_python = {name for name in undefined if re.match(r"_?Py", name)}
-    assert not of_python, "libpyunwind.so asks for names of the interpreter: %s" % sorted(of_python)
+    allowed = "|".join([r"libc\.so", "ld-linux", *beside])
+    others = {other for other in needed if not re.match("(%s)" % allowed, other)}
+    assert not others, "%s needs %s" % (name, sorted(others))
+    assert "BIND_NOW" in dynamic or re.search(r"\(FLAGS_1\).*\bNOW\b", dynamic), "%s binds lazily" % name
+    assert not re.search(r"\(TEXTREL\)", dynamic), "%s has its code relocated" % name
+    soname = r"\(SONAME\)\s+Library soname: \[%s\.\d+\]" % re.escape(name)
+    assert re.search(soname, dynamic), "%s has no SONAME" % name
+    of_python = {symbol for symbol in undefined_symbols(library) if re.match(r"_?Py", symbol)}
+    assert not of_python, "%s asks for names of the interpreter: %s" % (name, sorted(of_python))
     stack = re.search(r"GNU_STACK\s.*", output_of(["readelf", "-lW", str(library)]))[0]
-    assert "E" not in stack.split()[-2], "libpyunwind.so asks for an executable stack"
+    assert "E" not in stack.split()[-2], "%s asks for an executable stack" % name
     return sorted(needed)
+
+
+def check_is_local(library):
+    """What may run in a signal handler carries no path and has no thread-local storage."""
+    assert not re.search(r"\((RPATH|RUNPATH)\)", output_of(["readelf", "-dW", str(library)])), "it carries a path"
+    uses = thread_local_uses(library)
+    assert not uses, "%s uses thread-local storage: %s" % (library.name, uses)
+    assert "__tls_get_addr" not in undefined_symbols(library), "%s calls __tls_get_addr" % library.name
+
+
+def check_is_client(library):
+    """Of libpyunwind only what its header declares is used, as by a stranger."""
+    used = {name for name in undefined_symbols(library) if "pyunw" in name}
+    assert used, "%s uses nothing of libpyunwind" % library.name
+    assert used <= declared_functions(OWN_HEADERS), "%s uses %s" % (library.name, sorted(used))
+
+
+def check_remote():
+    library = BUILD / "libpyunwind-remote.so"
+    exports = check_exports(library, REMOTE_HEADERS)
+    check_archive(BUILD / "libpyunwind-remote.a", REMOTE_HEADERS)
+    needs = check_needs(library, [r"libpyunwind\.so", r"libelf\.so"])
+    check_is_client(library)
+    return exports, needs
 
 
 # ---- The headers ----
@@ -255,13 +282,16 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         objects = check_core(folder)
         rules = check_auditor(folder)
-    exports = check_exports(BUILD / "libpyunwind.so")
-    check_archive(BUILD / "libpyunwind.a")
+    exports = check_exports(BUILD / "libpyunwind.so", OWN_HEADERS)
+    check_archive(BUILD / "libpyunwind.a", OWN_HEADERS)
     needs = check_needs(BUILD / "libpyunwind.so")
+    check_is_local(BUILD / "libpyunwind.so")
+    remote_exports, remote_needs = check_remote()
     compiled, beside = check_headers()
     print("core: %d objects ask for %s only, %d broken rules found out; the library exports its %d declared functions, "
-          "needs %s; headers compiled %d ways, %d beside Python.h"
-          % (objects, ", ".join(sorted(ALLOWED_IN_CORE)), rules, exports, ", ".join(needs), compiled, beside))
+          "needs %s; the remote library its %d, needs %s; headers compiled %d ways, %d beside Python.h"
+          % (objects, ", ".join(sorted(ALLOWED_IN_CORE)), rules, exports, ", ".join(needs), remote_exports,
+             ", ".join(remote_needs), compiled, beside))
     return 0
 
 

@@ -1,0 +1,166 @@
+/*
+ * A dump as one JSON document (docs/dump.md). Unknown is null. Whatever the names contain, it is valid JSON in valid
+ * UTF-8: a byte that is not UTF-8 is written as Python decodes it, as the six characters \udcXX.
+ */
+#include "dump_output.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* ---- Values ---- */
+
+static void write_bytes(FILE *out, const char *text, size_t size)
+{
+    const unsigned char *bytes = (const unsigned char *)text;
+    (void)fputc('"', out);
+    for (size_t n = 0; n < size;) {
+        size_t length = utf8_length(bytes + n, size - n);
+        if (length == 0) {
+            (void)fprintf(out, "\\\\udc%02x", bytes[n]);
+            n++;
+            continue;
+        }
+        if (bytes[n] < 0x20)
+            (void)fprintf(out, "\\u%04x", bytes[n]);
+        else if (bytes[n] == '"' || bytes[n] == '\\')
+            (void)fprintf(out, "\\%c", bytes[n]);
+        else
+            (void)fwrite(bytes + n, 1, length, out);
+        n += length;
+    }
+    (void)fputc('"', out);
+}
+
+static void write_string(FILE *out, const char *text)
+{
+    if (text == NULL)
+        (void)fputs("null", out);
+    else
+        write_bytes(out, text, strlen(text));
+}
+
+/* A name that is not known whole is not known. */
+static void write_text(FILE *out, const struct text *text)
+{
+    if (text->bytes == NULL || text->cut)
+        (void)fputs("null", out);
+    else
+        write_bytes(out, text->bytes, text->length);
+}
+
+static void write_number(FILE *out, const char *key, int64_t value, bool known)
+{
+    (void)fprintf(out, known ? "%s%" PRId64 : "%snull", key, value);
+}
+
+static void write_truth(FILE *out, const char *key, bool value, bool known)
+{
+    (void)fprintf(out, "%s%s", key, !known ? "null" : value ? "true" : "false");
+}
+
+/* ---- Objects ---- */
+
+static void write_frame(FILE *out, const struct frame *frame)
+{
+    const pyunw_position *position = &frame->position;
+    (void)fputs("{\"kind\":\"python\",\"name\":", out);
+    write_text(out, &frame->name);
+    (void)fputs(",\"qualname\":", out);
+    write_text(out, &frame->qualname);
+    (void)fputs(",\"filename\":", out);
+    write_text(out, &frame->filename);
+    write_number(out, ",\"lineno\":", position->lineno, position->lineno >= 0);
+    write_number(out, ",\"end_lineno\":", position->end_lineno, position->end_lineno >= 0);
+    write_number(out, ",\"colno\":", position->colno, position->colno >= 0);
+    write_number(out, ",\"end_colno\":", position->end_colno, position->end_colno >= 0);
+    (void)fputc('}', out);
+}
+
+static const char *state_name(const struct thread *thread)
+{
+    if ((thread->python.flags & PYUNW_THREAD_FINALIZING) != 0)
+        return "finalizing";
+    if (thread->task == NULL)
+        return NULL;
+    return is_running(thread->task) ? "running" : "idle";
+}
+
+static const char *status_name(const struct thread *thread)
+{
+    /* No frame is a whole stack of none; none that could be read is not. */
+    if (thread->error < 0)
+        return pyunw_end_name(PYUNW_CORRUPT);
+    return pyunw_end_name(thread->status.end == PYUNW_NO_FRAME ? PYUNW_COMPLETE : thread->status.end);
+}
+
+static void write_thread(FILE *out, const struct snapshot *snapshot, const struct thread *thread)
+{
+    const struct task *task = thread->task;
+    bool holds_gil = (thread->python.flags & PYUNW_THREAD_HOLDS_GIL) != 0;
+    write_number(out, "{\"thread_id\":", (int64_t)thread->python.thread_id, thread->python.thread_id != 0);
+    write_number(out, ",\"native_id\":", task != NULL ? task->id : 0, task != NULL);
+    write_number(out, ",\"interpreter_id\":", thread->python.interpreter_id, true);
+    (void)fputs(",\"name\":", out);
+    if (task != NULL && task->name_length > 0)
+        write_bytes(out, task->name, task->name_length);
+    else
+        (void)fputs("null", out);
+    (void)fputs(",\"state\":", out);
+    write_string(out, state_name(thread));
+    write_truth(out, ",\"holds_gil\":", holds_gil, true);
+    /* Without the GIL nothing says which thread collects. */
+    write_truth(out, ",\"collecting_garbage\":", (thread->python.flags & PYUNW_THREAD_COLLECTING) != 0,
+                !snapshot->free_threaded || holds_gil);
+    (void)fputs(",\"frames\":[", out);
+    for (int n = 0; n < thread->frame_count; n++) {
+        (void)fputs(n > 0 ? ",\n      " : "\n      ", out);
+        write_frame(out, &thread->frames[n]);
+    }
+    (void)fprintf(out, "],\"unconfirmed\":%d,\"status\":\"%s\"}", (int)thread->status.unconfirmed, status_name(thread));
+}
+
+static void write_command(FILE *out, const struct process_info *info)
+{
+    const char *at = info->command;
+    const char *end = at + info->command_size;
+    (void)fputs(",\"command\":[", out);
+    for (bool first = true; at < end; first = false) {
+        size_t length = strnlen(at, (size_t)(end - at));
+        if (!first)
+            (void)fputc(',', out);
+        write_bytes(out, at, length);
+        at += length + 1;
+    }
+    (void)fputc(']', out);
+}
+
+void dump_json_process(FILE *out, const struct snapshot *snapshot, bool first)
+{
+    char version[VERSION_TEXT_SIZE];
+    const struct process_info *info = &snapshot->info;
+    format_version(snapshot->version, version);
+    (void)fputs(first ? "\n  " : ",\n  ", out);
+    (void)fprintf(out, "{\"pid\":%d,\"ppid\":%d", (int)info->pid, (int)info->parent);
+    write_command(out, info);
+    (void)fputs(",\"executable\":", out);
+    write_string(out, info->executable);
+    (void)fprintf(out, ",\"uptime\":%.2f", info->uptime);
+    (void)fprintf(out, ",\"python\":{\"version\":\"%s\",\"free_threaded\":%s}", version,
+                  snapshot->free_threaded ? "true" : "false");
+    (void)fputs(",\"threads\":[", out);
+    for (size_t n = 0; n < snapshot->thread_count; n++) {
+        (void)fputs(n > 0 ? ",\n    " : "\n    ", out);
+        write_thread(out, snapshot, &snapshot->threads[n]);
+    }
+    (void)fputs("]}", out);
+}
+
+void dump_json_begin(FILE *out)
+{
+    (void)fputs("{\"schema\":\"pyunwind.dump/1\",\"processes\":[", out);
+}
+
+void dump_json_end(FILE *out)
+{
+    (void)fputs("]}\n", out);
+}

@@ -1,0 +1,244 @@
+/*
+ * A dump for a person to read. Names come from a foreign process: whatever could move a cursor is escaped.
+ */
+#include "dump_output.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* ---- Text ---- */
+
+size_t utf8_length(const unsigned char *bytes, size_t size)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    uint32_t first = bytes[0];
+    size_t length = first < 0x80 ? 1 : first >> 5 == 6 ? 2 : first >> 4 == 14 ? 3 : first >> 3 == 30 ? 4 : 0;
+    if (length == 0 || length > size)
+        return 0;
+    uint32_t value = length == 1 ? first : first & (0x7fu >> length);
+    for (size_t n = 1; n < length; n++) {
+        if ((bytes[n] & 0xc0u) != 0x80)
+            return 0;
+        value = value << 6 | (bytes[n] & 0x3fu);
+    }
+    bool surrogate = value >= 0xd800 && value < 0xe000;
+    return value >= least[length] && value <= 0x10ffff && !surrogate ? length : 0;
+}
+
+/* Control characters of ASCII and of Latin-1 (U+0080 to U+009F) as \xNN, as is what is not UTF-8. */
+static void print_bytes(FILE *out, const char *text, size_t size)
+{
+    const unsigned char *bytes = (const unsigned char *)text;
+    for (size_t n = 0; n < size;) {
+        size_t length = utf8_length(bytes + n, size - n);
+        bool control =
+            length == 1 ? bytes[n] < 0x20 || bytes[n] == 0x7f : length == 2 && bytes[n] == 0xc2 && bytes[n + 1] < 0xa0;
+        if (length == 0 || control) {
+            (void)fprintf(out, "\\x%02x", bytes[n + (length == 2)]);
+            n += length == 0 ? 1 : length;
+            continue;
+        }
+        (void)fwrite(bytes + n, 1, length, out);
+        n += length;
+    }
+}
+
+static void print_text(FILE *out, const struct text *text)
+{
+    if (text->bytes == NULL)
+        (void)fputs("???", out);
+    else
+        print_bytes(out, text->bytes, text->length);
+    if (text->cut)
+        (void)fputs("...", out);
+}
+
+/* ---- Colour ---- */
+
+enum style { STYLE_PROCESS, STYLE_THREAD, STYLE_NAME, STYLE_WARNING, STYLE_COUNT };
+
+static const char *const styles[] = {"\x1b[1m", "\x1b[36m", "\x1b[32m", "\x1b[33m"};
+_Static_assert(sizeof styles / sizeof styles[0] == STYLE_COUNT, "one sequence a style");
+
+struct page {
+    FILE *out;
+    bool coloured;
+};
+
+static void begin_style(const struct page *page, enum style style)
+{
+    if (page->coloured)
+        (void)fputs(styles[style], page->out);
+}
+
+static void end_style(const struct page *page)
+{
+    if (page->coloured)
+        (void)fputs("\x1b[0m", page->out);
+}
+
+/* ---- The process ---- */
+
+void format_version(uint32_t version, char text[VERSION_TEXT_SIZE])
+{
+    static const struct {
+        uint32_t level;
+        const char *word;
+    } levels[] = {{0xa, "a"}, {0xb, "b"}, {0xc, "rc"}};
+    uint32_t level = version >> 4 & 15u;
+    int length = snprintf(text, VERSION_TEXT_SIZE, "%u.%u", version >> 24, version >> 16 & 255u);
+    if (level == 0) /* of no version: only the minor is known */
+        return;
+    length += snprintf(text + length, VERSION_TEXT_SIZE - (size_t)length, ".%u", version >> 8 & 255u);
+    for (size_t n = 0; n < sizeof levels / sizeof levels[0]; n++) {
+        if (levels[n].level == level)
+            (void)snprintf(text + length, VERSION_TEXT_SIZE - (size_t)length, "%s%u", levels[n].word, version & 15u);
+    }
+}
+
+static void print_command(FILE *out, const struct process_info *info)
+{
+    const char *at = info->command;
+    const char *end = at + info->command_size;
+    while (at < end) {
+        size_t length = strnlen(at, (size_t)(end - at));
+        (void)fputc(' ', out);
+        if (length == 0)
+            (void)fputs("''", out);
+        print_bytes(out, at, length);
+        at += length + 1;
+    }
+}
+
+static void print_uptime(FILE *out, double seconds)
+{
+    uint64_t whole = (uint64_t)seconds;
+    if (whole < 60)
+        (void)fprintf(out, "%.1f s", seconds);
+    else if (whole < UINT64_C(60) * 60)
+        (void)fprintf(out, "%" PRIu64 " min %" PRIu64 " s", whole / 60, whole % 60);
+    else if (whole < UINT64_C(24) * 60 * 60)
+        (void)fprintf(out, "%" PRIu64 " h %" PRIu64 " min", whole / 3600, whole / 60 % 60);
+    else
+        (void)fprintf(out, "%" PRIu64 " d %" PRIu64 " h", whole / 86400, whole / 3600 % 24);
+}
+
+static void print_process(const struct page *page, const struct snapshot *snapshot)
+{
+    char version[VERSION_TEXT_SIZE];
+    const struct process_info *info = &snapshot->info;
+    format_version(snapshot->version, version);
+    begin_style(page, STYLE_PROCESS);
+    (void)fprintf(page->out, "Process %d:", (int)info->pid);
+    print_command(page->out, info);
+    end_style(page);
+    (void)fprintf(page->out, "\nCPython %s%s, ", version, snapshot->free_threaded ? " (free-threaded)" : "");
+    if (info->executable != NULL)
+        print_bytes(page->out, info->executable, strlen(info->executable));
+    else
+        (void)fputs("executable unknown", page->out);
+    (void)fputs(", up ", page->out);
+    print_uptime(page->out, info->uptime);
+    (void)fputc('\n', page->out);
+}
+
+/* ---- Threads ---- */
+
+static void print_thread_head(const struct page *page, const struct thread *thread)
+{
+    uint32_t flags = thread->python.flags;
+    const struct task *task = thread->task;
+    begin_style(page, STYLE_THREAD);
+    if (task != NULL) {
+        (void)fprintf(page->out, "Thread %d \"", (int)task->id);
+        print_bytes(page->out, task->name, task->name_length);
+        (void)fputc('"', page->out);
+    } else {
+        (void)fputs("Thread", page->out);
+    }
+    (void)fprintf(page->out, " 0x%016" PRIx64, thread->python.thread_id);
+    end_style(page);
+    (void)fprintf(page->out, ": %s", task == NULL ? "state unknown" : is_running(task) ? "running" : "idle");
+    if ((flags & PYUNW_THREAD_FINALIZING) != 0)
+        (void)fputs(", finalizing", page->out);
+    if ((flags & PYUNW_THREAD_HOLDS_GIL) != 0)
+        (void)fputs(", holds the GIL", page->out);
+    /* Without the GIL nothing says which thread collects. */
+    if ((flags & PYUNW_THREAD_HOLDS_GIL) != 0 && (flags & PYUNW_THREAD_COLLECTING) != 0)
+        (void)fputs(", collecting garbage", page->out);
+    if (thread->python.interpreter_id != 0)
+        (void)fprintf(page->out, ", interpreter %" PRId64, thread->python.interpreter_id);
+    (void)fputc('\n', page->out);
+}
+
+static void print_frame(const struct page *page, const struct frame *frame)
+{
+    (void)fputs("    ", page->out);
+    begin_style(page, STYLE_NAME);
+    print_text(page->out, frame->qualname.bytes != NULL ? &frame->qualname : &frame->name);
+    end_style(page);
+    (void)fputs(" (", page->out);
+    print_text(page->out, &frame->filename);
+    if (frame->position.lineno >= 0)
+        (void)fprintf(page->out, ":%d)\n", (int)frame->position.lineno);
+    else
+        (void)fputs(")\n", page->out); /* an instruction without a line */
+}
+
+static void print_note(const struct page *page, const char *note)
+{
+    begin_style(page, STYLE_WARNING);
+    (void)fprintf(page->out, "    (%s)\n", note);
+    end_style(page);
+}
+
+/* What is missing is said where it is missing: innermost frames before the first, the rest behind the last. */
+static void print_stack(const struct page *page, const struct thread *thread)
+{
+    const pyunw_status *status = &thread->status;
+    char note[160];
+    if (thread->error < 0) {
+        (void)snprintf(note, sizeof note, "the stack could not be read: %s", pyunw_strerror(thread->error));
+        print_note(page, note);
+        return;
+    }
+    if (status->unconfirmed > 0) {
+        (void)snprintf(note, sizeof note, "%d innermost frame%s came or went while it was read",
+                       (int)status->unconfirmed, status->unconfirmed == 1 ? "" : "s");
+        print_note(page, note);
+    }
+    for (int n = 0; n < thread->frame_count; n++)
+        print_frame(page, &thread->frames[n]);
+    switch ((enum pyunw_end)status->end) {
+    case PYUNW_COMPLETE:
+    case PYUNW_NO_FRAME:
+        if (thread->frame_count == 0)
+            print_note(page, "no Python frame");
+        break;
+    case PYUNW_TRUNCATED:
+        print_note(page, "truncated: more frames than fit");
+        break;
+    case PYUNW_TORN:
+        print_note(page, "torn: it ran on faster than it could be read");
+        break;
+    case PYUNW_CORRUPT:
+        (void)snprintf(note, sizeof note, "corrupt: nothing to be believed at 0x%" PRIx64, (uint64_t)status->address);
+        print_note(page, note);
+        break;
+    }
+}
+
+void dump_text_process(FILE *out, const struct snapshot *snapshot, bool first, bool coloured)
+{
+    struct page page = {out, coloured};
+    if (!first)
+        (void)fputc('\n', out);
+    print_process(&page, snapshot);
+    for (size_t n = 0; n < snapshot->thread_count; n++) {
+        (void)fputc('\n', out);
+        print_thread_head(&page, &snapshot->threads[n]);
+        print_stack(&page, &snapshot->threads[n]);
+    }
+    if (snapshot->thread_count == 0)
+        print_note(&page, "no Python thread");
+}

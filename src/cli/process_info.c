@@ -1,0 +1,225 @@
+/*
+ * Read what /proc tells of a process and its tasks.
+ */
+#include "process_info.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* The whole of a file, with a NUL behind it; *size without that. NULL where it cannot be read. */
+static char *read_whole(const char *path, size_t *size)
+{
+    enum { LONG_FILE = 1 << 24 };
+    size_t room = 4096;
+    ssize_t n = 0;
+    *size = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    char *text = fd >= 0 ? malloc(room) : NULL;
+    while (text != NULL && (n = read(fd, text + *size, room - *size - 1)) > 0) {
+        *size += (size_t)n;
+        if (*size + 1 < room)
+            continue;
+        char *grown = room < LONG_FILE ? realloc(text, room * 2) : NULL;
+        if (grown == NULL)
+            break;
+        text = grown;
+        room *= 2;
+    }
+    if (fd >= 0)
+        (void)close(fd);
+    if (n < 0) {
+        free(text);
+        return NULL;
+    }
+    if (text != NULL)
+        text[*size] = '\0';
+    return text;
+}
+
+/* ---- stat: "PID (comm) STATE PPID ...", where comm may hold anything, brackets and newlines too ---- */
+
+struct stat_fields {
+    char state;
+    pid_t parent;
+    uint64_t start; /* field 22 */
+};
+
+static bool parse_stat(const char *text, struct stat_fields *fields, struct task *task)
+{
+    const char *open = strchr(text, '(');
+    const char *close = strrchr(text, ')');
+    if (open == NULL || close == NULL || close < open || close[1] != ' ')
+        return false;
+    if (task != NULL) {
+        size_t length = (size_t)(close - open - 1);
+        task->name_length = length < sizeof task->name ? length : sizeof task->name;
+        memcpy(task->name, open + 1, task->name_length);
+    }
+    fields->state = close[2];
+    const char *at = close + 2;
+    for (int field = 3; field < 22; field++) {
+        if (field == 4)
+            fields->parent = (pid_t)strtol(at, NULL, 10);
+        at = strchr(at, ' ');
+        if (at == NULL)
+            return false;
+        at++;
+    }
+    fields->start = strtoull(at, NULL, 10);
+    return fields->state != '\0';
+}
+
+static bool read_stat(const char *path, struct stat_fields *fields, struct task *task)
+{
+    size_t size = 0;
+    char *text = read_whole(path, &size);
+    *fields = (struct stat_fields){0};
+    bool good = text != NULL && parse_stat(text, fields, task);
+    free(text);
+    return good;
+}
+
+static bool read_process_stat(pid_t pid, struct stat_fields *fields)
+{
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    return read_stat(path, fields, NULL);
+}
+
+static double uptime_since(uint64_t start)
+{
+    struct timespec now;
+    if (clock_gettime(CLOCK_BOOTTIME, &now) != 0)
+        return 0;
+    double seconds = (double)now.tv_sec + (double)now.tv_nsec / 1e9 - (double)start / (double)sysconf(_SC_CLK_TCK);
+    return seconds > 0 ? seconds : 0;
+}
+
+/* ---- Tasks ---- */
+
+/* The number in the innermost pid namespace: the last of NSpid. */
+static pid_t read_inner_id(pid_t pid, pid_t id)
+{
+    char path[64];
+    size_t size = 0;
+    (void)snprintf(path, sizeof path, "/proc/%d/task/%d/status", (int)pid, (int)id);
+    char *text = read_whole(path, &size);
+    char *line = text != NULL ? strstr(text, "\nNSpid:") : NULL;
+    pid_t inner = id;
+    if (line != NULL) {
+        line[1 + strcspn(line + 1, "\n")] = '\0';
+        const char *last = strrchr(line, '\t');
+        inner = last != NULL ? (pid_t)strtol(last, NULL, 10) : id;
+    }
+    free(text);
+    return inner;
+}
+
+static bool add_task(struct process_info *info, size_t *room, const struct task *task)
+{
+    if (info->task_count == *room) {
+        size_t more = *room == 0 ? 16 : *room * 2;
+        struct task *grown = realloc(info->tasks, more * sizeof *grown);
+        if (grown == NULL)
+            return false;
+        info->tasks = grown;
+        *room = more;
+    }
+    info->tasks[info->task_count++] = *task;
+    return true;
+}
+
+static bool read_tasks(struct process_info *info)
+{
+    char path[64];
+    size_t room = 0;
+    bool good = true;
+    (void)snprintf(path, sizeof path, "/proc/%d/task", (int)info->pid);
+    DIR *folder = opendir(path);
+    if (folder == NULL)
+        return false;
+    bool other_namespace = read_inner_id(info->pid, info->pid) != info->pid;
+    for (struct dirent *entry = readdir(folder); entry != NULL && good; entry = readdir(folder)) {
+        struct task task = {.id = (pid_t)strtol(entry->d_name, NULL, 10)};
+        struct stat_fields fields;
+        if (task.id <= 0)
+            continue;
+        (void)snprintf(path, sizeof path, "/proc/%d/task/%d/stat", (int)info->pid, (int)task.id);
+        if (!read_stat(path, &fields, &task))
+            continue; /* it has ended meanwhile */
+        task.state = fields.state;
+        task.inner_id = other_namespace ? read_inner_id(info->pid, task.id) : task.id;
+        good = add_task(info, &room, &task);
+    }
+    (void)closedir(folder);
+    return good;
+}
+
+/* ---- The process ---- */
+
+static char *read_executable(pid_t pid)
+{
+    char path[64];
+    char target[PATH_MAX];
+    (void)snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
+    ssize_t length = readlink(path, target, sizeof target - 1);
+    return length > 0 ? strndup(target, (size_t)length) : NULL;
+}
+
+bool process_info_read(pid_t pid, struct process_info *info)
+{
+    char path[64];
+    struct stat_fields fields;
+    *info = (struct process_info){.pid = pid};
+    if (!read_process_stat(pid, &fields))
+        return false;
+    info->parent = fields.parent;
+    info->start = fields.start;
+    info->uptime = uptime_since(fields.start);
+    info->executable = read_executable(pid);
+    (void)snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);
+    info->command = read_whole(path, &info->command_size);
+    return info->command != NULL && read_tasks(info);
+}
+
+void process_info_free(struct process_info *info)
+{
+    free(info->command);
+    free(info->executable);
+    free(info->tasks);
+    *info = (struct process_info){0};
+}
+
+/* A process that ends gives its memory back before it becomes a zombie. */
+static bool has_memory(pid_t pid)
+{
+    char path[64];
+    size_t size = 0;
+    (void)snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
+    char *text = read_whole(path, &size);
+    bool has = text != NULL && text[0] != '\0' && text[0] != '0';
+    free(text);
+    return has;
+}
+
+bool process_info_is_current(const struct process_info *info)
+{
+    struct stat_fields fields;
+    return read_process_stat(info->pid, &fields) && fields.start == info->start && fields.state != 'Z' &&
+           fields.state != 'X' && has_memory(info->pid);
+}
+
+const struct task *process_info_task(const struct process_info *info, uint64_t inner_id)
+{
+    for (size_t n = 0; n < info->task_count; n++) {
+        if ((uint64_t)info->tasks[n].inner_id == inner_id)
+            return &info->tasks[n];
+    }
+    return NULL;
+}

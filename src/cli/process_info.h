@@ -1,0 +1,44 @@
+/*
+ * What /proc tells of a process and its tasks (the kernel's threads).
+ * Include from: cli.
+ */
+#ifndef PYUNW_CLI_PROCESS_INFO_H
+#define PYUNW_CLI_PROCESS_INFO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct task {
+    pid_t id;       /* as this process's pid namespace numbers it */
+    pid_t inner_id; /* as the task's own does */
+    char state;     /* 'R' running, 'S' sleeping, ... (proc(5)) */
+    size_t name_length;
+    char name[64]; /* comm: bytes of any kind */
+};
+
+struct process_info {
+    pid_t pid;
+    pid_t parent;
+    uint64_t start; /* clock ticks after boot: tells a process from another of the same number */
+    double uptime;  /* seconds */
+    char *command;  /* the arguments, each ended by a NUL; empty for one that has none */
+    size_t command_size;
+    char *executable; /* NULL: unknown */
+    struct task *tasks;
+    size_t task_count;
+};
+
+/* False where the process has ended, or memory is short. What was read is to be freed, also after false. */
+bool process_info_read(pid_t pid, struct process_info *info);
+
+void process_info_free(struct process_info *info);
+
+/* Is it still the process that the info is of? */
+bool process_info_is_current(const struct process_info *info);
+
+/* The task whose id in its own namespace is inner_id, or NULL. */
+const struct task *process_info_task(const struct process_info *info, uint64_t inner_id);
+
+#endif

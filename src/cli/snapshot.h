@@ -1,0 +1,52 @@
+/*
+ * All that a dump tells of one process, read once and then owned.
+ * Include from: cli.
+ */
+#ifndef PYUNW_CLI_SNAPSHOT_H
+#define PYUNW_CLI_SNAPSHOT_H
+
+#include "process_info.h"
+
+#include <pyunwind.h>
+
+/* A text of the target: valid UTF-8, which may hold NULs. */
+struct text {
+    char *bytes; /* NULL: could not be read */
+    size_t length;
+    bool cut; /* it is longer than this */
+};
+
+struct frame {
+    struct text filename;
+    struct text name;
+    struct text qualname; /* its bytes are NULL before 3.11, which keeps none */
+    pyunw_position position;
+};
+
+struct thread {
+    pyunw_thread python;
+    const struct task *task; /* the kernel's, in info.tasks; NULL: not known */
+    int error;               /* 0, or why there are no frames: enum pyunw_err */
+    pyunw_status status;
+    struct frame *frames; /* innermost first */
+    int frame_count;
+};
+
+struct snapshot {
+    struct process_info info;
+    uint32_t version; /* PY_VERSION_HEX; without a release level only the minor is known */
+    int free_threaded;
+    struct thread *threads; /* as pyunw_threads_next() tells them: newest first */
+    size_t thread_count;
+    int list_error; /* 0, or why the list of threads ends early */
+};
+
+/*
+ * Read a process: true, or false with a message of why, and what could be done. What was read is to be freed, also
+ * after false.
+ */
+bool snapshot_read(pid_t pid, struct snapshot *snapshot, char *message, size_t message_size);
+
+void snapshot_free(struct snapshot *snapshot);
+
+#endif

@@ -1,0 +1,18 @@
+/*
+ * The symbols of a loaded file whose bytes on disk are not to be had.
+ * Signal-safe: no. Include from: target (the half for other processes).
+ */
+#ifndef PYUNW_TARGET_PROCESS_DYNAMIC_H
+#define PYUNW_TARGET_PROCESS_DYNAMIC_H
+
+#include "process_elf.h"
+
+#include <sys/types.h>
+
+/*
+ * Look at the ELF file whose offset 0 is mapped at begin, in the process's own memory: its dynamic symbols by their
+ * hash table (DT_GNU_HASH). False where that is no ELF file for this architecture.
+ */
+bool pyunw_dynamic_look(pid_t pid, pyunw_addr begin, struct elf_marks *marks);
+
+#endif

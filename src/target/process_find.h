@@ -1,0 +1,30 @@
+/*
+ * Find the interpreters of another process.
+ * Signal-safe: no. Include from: target (the half for other processes).
+ */
+#ifndef PYUNW_TARGET_PROCESS_FIND_H
+#define PYUNW_TARGET_PROCESS_FIND_H
+
+#include "interpreter_marks.h"
+#include "process_maps.h"
+
+enum { MANY_INTERPRETERS = 8 };
+
+/* What a search of a process found, with loaded addresses. */
+struct process_found {
+    struct found_interpreter interpreters[MANY_INTERPRETERS];
+    int count;
+    uint32_t old_version; /* of an interpreter without a _PyRuntime (before 3.7); 0: none, or unknown */
+    bool has_old;         /* there is such an interpreter */
+    bool has_pypy;
+    int files;      /* ELF files that were looked at */
+    int unreadable; /* files that could neither be opened nor read in the process's memory */
+};
+
+/*
+ * Look at every ELF file that is mapped, whatever its name; then, where none has said anything, for the cookie in the
+ * writable data. 0, or PYUNW_ERR_PERMISSION where the process's memory is refused.
+ */
+int pyunw_process_find(const struct process_maps *maps, struct process_found *found);
+
+#endif
