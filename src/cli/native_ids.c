@@ -1,8 +1,8 @@
 /*
  * Which task of the kernel is which thread of Python: 3.11 and later keep the kernel's id in the thread state. Before,
  * the C library's descriptor holds it, to which a pthread_t points, at a place that differs between C libraries: the
- * place is taken where every thread of Python has an id of one of the process's tasks there, each another's, and no
- * other place says otherwise.
+ * place is taken where the main thread has the process's id and most others that of one of its tasks, each another's,
+ * and no other place says otherwise.
  */
 #include "native_ids.h"
 
@@ -14,14 +14,16 @@ enum { DESCRIPTOR_FROM = 32, DESCRIPTOR_TO = 1024, DESCRIPTOR_WORDS = (DESCRIPTO
 
 struct descriptor {
     uint64_t thread_id;
+    bool is_main;
     uint32_t words[DESCRIPTOR_WORDS];
 };
 
-static bool read_descriptor(pid_t pid, uint64_t thread_id, struct descriptor *descriptor)
+static bool read_descriptor(pid_t pid, uint64_t thread_id, bool is_main, struct descriptor *descriptor)
 {
     struct iovec to = {descriptor->words, sizeof descriptor->words};
     struct iovec from = {(void *)(uintptr_t)(thread_id + DESCRIPTOR_FROM), sizeof descriptor->words};
     descriptor->thread_id = thread_id;
+    descriptor->is_main = is_main;
     return process_vm_readv(pid, &to, 1, &from, 1, 0) == (ssize_t)sizeof descriptor->words;
 }
 
@@ -42,26 +44,34 @@ static struct descriptor *read_descriptors(const struct snapshot *snapshot, size
     *count = 0;
     for (size_t n = 0; descriptors != NULL && n < snapshot->thread_count; n++) {
         uint64_t thread_id = snapshot->threads[n].python.thread_id;
+        bool is_main = (snapshot->threads[n].python.flags & PYUNW_THREAD_MAIN) != 0;
         if (!has_descriptor(descriptors, *count, thread_id) &&
-            read_descriptor(snapshot->info.pid, thread_id, &descriptors[*count]))
+            read_descriptor(snapshot->info.pid, thread_id, is_main, &descriptors[*count]))
             (*count)++;
     }
     return descriptors;
 }
 
-/* Has each descriptor, at this place, the id of a task that no other one has? */
+/*
+ * Do the descriptors have ids of tasks at this place, the main thread's that of the process? A thread that has ended,
+ * or begun after the tasks were listed, may have none; two have the same nowhere.
+ */
 static bool holds_ids(const struct snapshot *snapshot, const struct descriptor *descriptors, size_t count, int place)
 {
+    size_t known = 0;
     for (size_t n = 0; n < count; n++) {
         uint32_t id = descriptors[n].words[place];
-        if (id == 0 || process_info_task(&snapshot->info, id) == NULL)
+        if (descriptors[n].is_main && id != (uint32_t)snapshot->info.pid)
             return false;
+        if (id == 0 || process_info_task(&snapshot->info, id) == NULL)
+            continue;
+        known++;
         for (size_t other = 0; other < n; other++) {
             if (descriptors[other].words[place] == id)
                 return false;
         }
     }
-    return count > 0;
+    return 2 * known > count;
 }
 
 static bool say_the_same(const struct descriptor *descriptors, size_t count, int place, int other)
