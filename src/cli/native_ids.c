@@ -61,9 +61,10 @@ static bool holds_ids(const struct snapshot *snapshot, const struct descriptor *
     size_t known = 0;
     for (size_t n = 0; n < count; n++) {
         uint32_t id = descriptors[n].words[place];
-        if (descriptors[n].is_main && id != (uint32_t)snapshot->info.pid)
+        const struct task *task = id != 0 ? process_info_task(&snapshot->info, id) : NULL;
+        if (descriptors[n].is_main && (task == NULL || task->id != snapshot->info.pid))
             return false;
-        if (id == 0 || process_info_task(&snapshot->info, id) == NULL)
+        if (task == NULL)
             continue;
         known++;
         for (size_t other = 0; other < n; other++) {

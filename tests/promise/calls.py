@@ -22,9 +22,9 @@ NOT_FOR_HANDLERS = {"pyunw_open_self", "pyunw_trap_install", "pyunw_trap_remove"
 
 
 def declared_functions():
-    """{name: what it returns} of the headers' functions."""
+    """{name: what it returns} of the functions of libpyunwind's headers; libpyunwind-remote is not for handlers."""
     found = {}
-    for header in sorted(os.listdir(os.path.join(SOURCE, "include"))):
+    for header in sorted(set(os.listdir(os.path.join(SOURCE, "include"))) - {"pyunwind_remote.h"}):
         with open(os.path.join(SOURCE, "include", header), encoding="utf-8") as file:
             text = re.sub(r"/\*.*?\*/", "", file.read(), flags=re.S)
         for result, name in re.findall(r"^PYUNW_API ([^;(]*?)(\w+)\(", text, flags=re.M):
