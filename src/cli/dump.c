@@ -13,14 +13,15 @@
 
 struct dump_options {
     bool json;
+    bool pause;
     const char *output; /* NULL: standard output */
     pid_t *pids;
     int count;
 };
 
 static const char documentation[] =
-    "Print the Python stack of every thread of running processes, innermost frame first. The processes are neither "
-    "stopped nor changed. What could not be settled because a thread ran on is said.\v"
+    "Print the Python stack of every thread of running processes, innermost frame first. The processes are not "
+    "changed, and stopped only by --pause. What could not be settled because a thread ran on is said.\v"
     "A process is read that the ptrace access check of the kernel lets this user read: mostly one's own, or any as "
     "root.\n"
     "\n"
@@ -29,6 +30,7 @@ static const char documentation[] =
 
 static const struct argp_option option_list[] = {
     {"json", 'j', NULL, 0, "Write one JSON document (its schema: docs/dump.schema.json)", 0},
+    {"pause", 'p', NULL, 0, "Stop each process while it is read, 5 s at most: exact", 0},
     {"output", 'o', "FILE", 0, "Write to FILE instead of standard output", 0},
     {0},
 };
@@ -48,6 +50,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     switch (key) {
     case 'j':
         options->json = true;
+        return 0;
+    case 'p':
+        options->pause = true;
         return 0;
     case 'o':
         options->output = argument;
@@ -91,11 +96,25 @@ static void complain_of_part(const struct snapshot *snapshot)
     complain("", why);
 }
 
+/* It runs on before anything of it is written: the output may be what it is to empty. */
+static bool read_process(const struct dump *dump, pid_t pid, struct snapshot *snapshot, char *message, size_t size)
+{
+    struct standing standing;
+    if (!dump->options->pause)
+        return snapshot_read(pid, NULL, snapshot, message, size);
+    *snapshot = (struct snapshot){0};
+    bool good = standing_begin(pid, &standing, message, size) == 0;
+    if (!good)
+        return false;
+    good = snapshot_read(pid, &standing, snapshot, message, size);
+    return standing_end(&standing, message, size) && good;
+}
+
 static void dump_process(struct dump *dump, pid_t pid)
 {
     struct snapshot snapshot;
     char message[1024];
-    bool good = snapshot_read(pid, &snapshot, message, sizeof message);
+    bool good = read_process(dump, pid, &snapshot, message, sizeof message);
     if (good) {
         if (dump->options->json)
             dump_json_process(dump->out, &snapshot, dump->written == 0);
