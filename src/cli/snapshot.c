@@ -213,6 +213,7 @@ bool snapshot_read(pid_t pid, const struct standing *standing, struct snapshot *
     message[0] = '\0';
     int err = standing != NULL ? pyunw_open_paused(&target, standing->pause, &options)
                                : pyunw_open_pid(&target, pid, &options);
+    snapshot->error = err;
     if (err < 0 && message[0] == '\0')
         (void)snprintf(message, message_size, "%s", pyunw_strerror(err));
     if (err < 0)
@@ -229,6 +230,7 @@ bool snapshot_read(pid_t pid, const struct standing *standing, struct snapshot *
         alive = process_info_is_current(&snapshot->info);
     }
     pyunw_close(&target);
+    snapshot->error = alive ? 0 : PYUNW_ERR_NO_PROCESS;
     if (!alive)
         return say(message, message_size, pid, "ended while it was read");
     if (snapshot->list_error < 0 && snapshot->thread_count == 0) {

@@ -34,6 +34,7 @@ struct thread {
 };
 
 struct snapshot {
+    int error; /* 0, or why it could not be opened */
     struct process_info info;
     uint32_t version; /* PY_VERSION_HEX; without a release level only the minor is known */
     int free_threaded;
