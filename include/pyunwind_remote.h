@@ -49,6 +49,60 @@ extern "C" {
  */
 PYUNW_API int pyunw_open_pid(pyunw_target *target, pid_t pid, const pyunw_options *options);
 
+/* ---- A process that stands ----------------------------------------------------------------------------------- */
+
+/** A process that stands still: opaque, allocated by pyunw_pause_process(), freed by pyunw_resume_process(). */
+typedef struct pyunw_pause pyunw_pause;
+
+/**
+ * Stop every thread of a process, those it starts meanwhile too, so that what is read of it is exact: what the stacks
+ * are at one moment, the same for all threads.
+ *
+ * A thread of the library's own holds them (PTRACE_SEIZE, PTRACE_INTERRUPT), until pyunw_resume_process() or until
+ * limit has passed, whatever the caller does. When the caller's process ends, by SIGKILL too, the kernel lets them go.
+ * No signal is lost or added: what was sent meanwhile arrives afterwards, and a process that was stopped (SIGSTOP, job
+ * control) stays so. System calls that were waiting go on, but for the few which end with EINTR also after SIGSTOP and
+ * SIGCONT (epoll_wait(2), ...; signal(7)).
+ *
+ * Meanwhile the caller must not wait for what the paused process has to do: not for a lock in memory that both share,
+ * not for room in a pipe that it empties. To the kernel the caller is its tracer: waitpid(2) for any child, or for the
+ * paused process, may tell each of the caller's threads that one has stopped (WIFSTOPPED), and SIGCHLD arrives.
+ * @param pid      As for pyunw_open_pid(); not the caller's own process.
+ * @param limit    Milliseconds, more than 0, from now: how long it takes at most until the process runs again. Counted
+ *                 in it: the time until all threads stand.
+ * @param pause    Out: the handle; NULL when it fails. Nothing stands then.
+ * @param options  NULL for the defaults; only message and message_size are used, as by pyunw_open_pid().
+ * @return 0; PYUNW_ERR_ARGUMENT; PYUNW_ERR_NO_PROCESS, PYUNW_ERR_PERMISSION as for pyunw_open_pid(), and
+ *         PYUNW_ERR_PERMISSION where a debugger or another pause holds the process (the message names it);
+ *         PYUNW_ERR_NO_PYTHON for a thread of the kernel; PYUNW_ERR_TORN where not all threads stood before the limit
+ *         (the message names one, which waits for a disk, say);
+ *         PYUNW_ERR_SYSTEM where /proc, memory or a thread is not to be had.
+ * Signal-safe: no. Allocates: yes. Threads: any. Since: 0.1.
+ */
+PYUNW_API int pyunw_pause_process(pid_t pid, int limit, pyunw_pause **pause, const pyunw_options *options);
+
+/**
+ * Let a paused process run on.
+ * @param pause  The handle, which is freed: close the targets that were opened with it before. NULL: nothing is done.
+ *               A child that the caller has forked since cannot use the handle, nor free it.
+ * @return 0: it stood until now, or was ended by another; PYUNW_ERR_TORN: the limit had passed before, and it has run
+ *         on since. What was read until then is exact, and what was to be read later was refused.
+ * Signal-safe: no. Allocates: no. Threads: any, one handle each. Since: 0.1.
+ */
+PYUNW_API int pyunw_resume_process(pyunw_pause *pause);
+
+/**
+ * Open the interpreter of a paused process: as pyunw_open_pid(), but each stack is read once, as it stands.
+ * @param target   Caller's memory; filled in, whatever it held. Close it before the process is resumed.
+ * @param pause    Of pyunw_pause_process(); borrowed until pyunw_close(). Several targets may share it.
+ * @param options  As for pyunw_open_pid().
+ * @return As pyunw_open_pid(); PYUNW_ERR_ARGUMENT for a pause that is NULL. When the limit of the pause has passed,
+ *         captures fail, or end with PYUNW_CORRUPT at what was not read before.
+ * Signal-safe: no; captures of the target are. Allocates: while it runs. Threads: any, one target each. Since: 0.1.
+ * CPython: 3.8-3.15.
+ */
+PYUNW_API int pyunw_open_paused(pyunw_target *target, const pyunw_pause *pause, const pyunw_options *options);
+
 #ifdef __cplusplus
 }
 #endif

@@ -3,6 +3,7 @@
  */
 #include "cli.h"
 #include "dump_output.h"
+#include "tree.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -13,14 +14,16 @@
 
 struct dump_options {
     bool json;
+    bool pause;
+    bool children;
     const char *output; /* NULL: standard output */
     pid_t *pids;
     int count;
 };
 
 static const char documentation[] =
-    "Print the Python stack of every thread of running processes, innermost frame first. The processes are neither "
-    "stopped nor changed. What could not be settled because a thread ran on is said.\v"
+    "Print the Python stack of every thread of running processes, innermost frame first. The processes are not "
+    "changed, and stopped only by --pause. What could not be settled because a thread ran on is said.\v"
     "A process is read that the ptrace access check of the kernel lets this user read: mostly one's own, or any as "
     "root.\n"
     "\n"
@@ -28,7 +31,9 @@ static const char documentation[] =
     "NO_COLOR in the environment: no colour on a terminal.";
 
 static const struct argp_option option_list[] = {
-    {"json", 'j', NULL, 0, "Write one JSON document (its schema: docs/dump.schema.json)", 0},
+    {"children", 'c', NULL, 0, "Read the Python processes below each, too", 0},
+    {"json", 'j', NULL, 0, "Write one JSON document (docs/dump.md)", 0},
+    {"pause", 'p', NULL, 0, "Stop each while it is read (5 s at most): exact", 0},
     {"output", 'o', "FILE", 0, "Write to FILE instead of standard output", 0},
     {0},
 };
@@ -46,8 +51,14 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 {
     struct dump_options *options = state->input;
     switch (key) {
+    case 'c':
+        options->children = true;
+        return 0;
     case 'j':
         options->json = true;
+        return 0;
+    case 'p':
+        options->pause = true;
         return 0;
     case 'o':
         options->output = argument;
@@ -79,6 +90,24 @@ struct dump {
     bool coloured;
     int written;
     int status;
+    pid_t *seen; /* with children: each process is dumped once */
+    size_t seen_count;
+    char left_out[256]; /* with children: those that are not Python */
+};
+
+/* One of the processes that are read together. */
+struct member {
+    pid_t pid;
+    bool stands;
+    struct standing standing;
+    bool good;
+    struct snapshot snapshot;
+    char message[1024]; /* where it is not good */
+};
+
+struct members {
+    struct member *list; /* a parent before its children */
+    size_t count;
 };
 
 static void complain_of_part(const struct snapshot *snapshot)
@@ -91,25 +120,162 @@ static void complain_of_part(const struct snapshot *snapshot)
     complain("", why);
 }
 
+static void add_member(const struct dump *dump, struct members *members, pid_t pid)
+{
+    struct member *grown = realloc(members->list, (members->count + 1) * sizeof *grown);
+    if (grown == NULL)
+        return;
+    members->list = grown;
+    struct member *member = &grown[members->count++];
+    *member = (struct member){.pid = pid};
+    if (dump->options->pause)
+        member->snapshot.error = standing_begin(pid, &member->standing, member->message, sizeof member->message);
+    member->stands = dump->options->pause && member->snapshot.error == 0;
+}
+
+static bool is_member(const struct members *members, pid_t pid)
+{
+    for (size_t n = 0; n < members->count; n++) {
+        if (members->list[n].pid == pid)
+            return true;
+    }
+    return false;
+}
+
+static bool was_seen(const struct dump *dump, pid_t pid)
+{
+    for (size_t n = 0; n < dump->seen_count; n++) {
+        if (dump->seen[n] == pid)
+            return true;
+    }
+    return false;
+}
+
+/* Bring the members into the order of the tree. */
+static void sort_members(struct members *members, const pid_t *pids, size_t count)
+{
+    size_t placed = 0;
+    for (size_t n = 0; n < count; n++) {
+        for (size_t at = placed; at < members->count; at++) {
+            if (members->list[at].pid != pids[n])
+                continue;
+            struct member moved = members->list[at];
+            memmove(&members->list[placed + 1], &members->list[placed], (at - placed) * sizeof moved);
+            members->list[placed++] = moved;
+            break;
+        }
+    }
+}
+
+/* How many were found that are no members yet. The own process is not read. */
+static size_t add_tree(const struct dump *dump, struct members *members, pid_t pid)
+{
+    pid_t *pids = NULL;
+    size_t count = 0;
+    size_t before = members->count;
+    if (!tree_find(pid, &pids, &count))
+        complain("/proc", strerror(errno));
+    for (size_t n = 0; n < count; n++) {
+        if (pids[n] != getpid() && !is_member(members, pids[n]) && !was_seen(dump, pids[n]))
+            add_member(dump, members, pids[n]);
+    }
+    sort_members(members, pids, count);
+    free(pids);
+    return members->count - before;
+}
+
+/* Those that stand start no others; those that run may go on to. */
+static void find_members(const struct dump *dump, struct members *members, pid_t pid)
+{
+    enum { LOOKS = 64 };
+    if (!dump->options->children) {
+        add_member(dump, members, pid);
+        return;
+    }
+    int looks = dump->options->pause ? LOOKS : 1;
+    while (add_tree(dump, members, pid) > 0 && --looks > 0) {
+    }
+}
+
+/* All run on before anything of them is written: the output may be what one of them is to empty. */
+static void read_members(struct members *members)
+{
+    for (size_t n = 0; n < members->count; n++) {
+        struct member *member = &members->list[n];
+        if (member->snapshot.error == 0)
+            member->good = snapshot_read(member->pid, member->stands ? &member->standing : NULL, &member->snapshot,
+                                         member->message, sizeof member->message);
+    }
+    for (size_t n = 0; n < members->count; n++) {
+        struct member *member = &members->list[n];
+        if (!member->stands || standing_end(&member->standing, member->message, sizeof member->message))
+            continue;
+        member->good = false;
+        member->snapshot.error = PYUNW_ERR_TORN;
+    }
+}
+
+static void write_member(struct dump *dump, const struct member *member)
+{
+    if (dump->options->json)
+        dump_json_process(dump->out, &member->snapshot, dump->written == 0);
+    else
+        dump_text_process(dump->out, &member->snapshot, dump->written == 0, dump->coloured);
+    dump->written++;
+    (void)fflush(dump->out);
+    complain_of_part(&member->snapshot);
+    if (member->snapshot.list_error < 0)
+        dump->status = CLI_INCOMPLETE;
+}
+
+/* In a tree some are not Python, and some end. But of a tree without any Python, or a single process, that is told. */
+static bool may_be_left_out(const struct dump *dump, const struct members *members, const struct member *member)
+{
+    bool has_good = false;
+    for (size_t n = 0; n < members->count; n++)
+        has_good |= members->list[n].good;
+    bool is_below = dump->options->children && (has_good || member != &members->list[0]);
+    return is_below &&
+           (member->snapshot.error == PYUNW_ERR_NO_PYTHON || member->snapshot.error == PYUNW_ERR_NO_PROCESS);
+}
+
+static void leave_out(struct dump *dump, const struct member *member)
+{
+    size_t length = strlen(dump->left_out);
+    if (member->snapshot.error == PYUNW_ERR_NO_PYTHON)
+        (void)snprintf(dump->left_out + length, sizeof dump->left_out - length, "%s%d", length > 0 ? ", " : "",
+                       (int)member->pid);
+}
+
+static void remember(struct dump *dump, pid_t pid)
+{
+    pid_t *grown = realloc(dump->seen, (dump->seen_count + 1) * sizeof *grown);
+    if (grown == NULL)
+        return;
+    dump->seen = grown;
+    dump->seen[dump->seen_count++] = pid;
+}
+
 static void dump_process(struct dump *dump, pid_t pid)
 {
-    struct snapshot snapshot;
-    char message[1024];
-    bool good = snapshot_read(pid, &snapshot, message, sizeof message);
-    if (good) {
-        if (dump->options->json)
-            dump_json_process(dump->out, &snapshot, dump->written == 0);
-        else
-            dump_text_process(dump->out, &snapshot, dump->written == 0, dump->coloured);
-        dump->written++;
-        (void)fflush(dump->out);
-        complain_of_part(&snapshot);
-    } else {
-        complain("", message);
+    struct members members = {0};
+    find_members(dump, &members, pid);
+    read_members(&members);
+    for (size_t n = 0; n < members.count; n++) {
+        struct member *member = &members.list[n];
+        if (member->good) {
+            write_member(dump, member);
+        } else if (may_be_left_out(dump, &members, member)) {
+            leave_out(dump, member);
+        } else {
+            complain("", member->message);
+            dump->status = CLI_INCOMPLETE;
+        }
+        remember(dump, member->pid);
     }
-    if (!good || snapshot.list_error < 0)
-        dump->status = CLI_INCOMPLETE;
-    snapshot_free(&snapshot);
+    for (size_t n = 0; n < members.count; n++)
+        snapshot_free(&members.list[n].snapshot);
+    free(members.list);
 }
 
 static bool wants_colour(FILE *out)
@@ -137,6 +303,9 @@ static int dump_all(const struct dump_options *options)
         dump_process(&dump, options->pids[n]);
     if (options->json)
         dump_json_end(dump.out);
+    free(dump.seen);
+    if (dump.left_out[0] != '\0')
+        complain("left out, since they are not Python", dump.left_out);
     bool failed = fflush(dump.out) != 0 || ferror(dump.out) != 0;
     int error = errno;
     if (dump.out != stdout && fclose(dump.out) != 0 && !failed) {

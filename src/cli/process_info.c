@@ -196,6 +196,12 @@ void process_info_free(struct process_info *info)
     *info = (struct process_info){0};
 }
 
+pid_t process_parent(pid_t pid)
+{
+    struct stat_fields fields;
+    return read_process_stat(pid, &fields) ? fields.parent : -1;
+}
+
 /* A process that ends gives its memory back before it becomes a zombie. */
 static bool has_memory(pid_t pid)
 {

@@ -35,6 +35,9 @@ bool process_info_read(pid_t pid, struct process_info *info);
 
 void process_info_free(struct process_info *info);
 
+/* Its parent, 0 for one that has none; -1: it has ended. */
+pid_t process_parent(pid_t pid);
+
 /* Is it still the process that the info is of? */
 bool process_info_is_current(const struct process_info *info);
 

@@ -203,14 +203,17 @@ static bool say(char *message, size_t size, pid_t pid, const char *what)
     return false;
 }
 
-bool snapshot_read(pid_t pid, struct snapshot *snapshot, char *message, size_t message_size)
+bool snapshot_read(pid_t pid, const struct standing *standing, struct snapshot *snapshot, char *message,
+                   size_t message_size)
 {
     pyunw_target target;
     pyunw_target_info about;
     pyunw_options options = {.size = sizeof options, .message = message, .message_size = message_size};
     *snapshot = (struct snapshot){0};
     message[0] = '\0';
-    int err = pyunw_open_pid(&target, pid, &options);
+    int err = standing != NULL ? pyunw_open_paused(&target, standing->pause, &options)
+                               : pyunw_open_pid(&target, pid, &options);
+    snapshot->error = err;
     if (err < 0 && message[0] == '\0')
         (void)snprintf(message, message_size, "%s", pyunw_strerror(err));
     if (err < 0)
@@ -219,12 +222,15 @@ bool snapshot_read(pid_t pid, struct snapshot *snapshot, char *message, size_t m
     snapshot->version = about.version;
     snapshot->free_threaded = about.free_threaded;
     bool alive = process_info_read(pid, &snapshot->info);
+    if (alive && standing != NULL)
+        standing_tell_states(standing, &snapshot->info);
     if (alive) {
         snapshot->list_error = read_threads(&target, snapshot);
         native_ids_match(snapshot);
         alive = process_info_is_current(&snapshot->info);
     }
     pyunw_close(&target);
+    snapshot->error = alive ? 0 : PYUNW_ERR_NO_PROCESS;
     if (!alive)
         return say(message, message_size, pid, "ended while it was read");
     if (snapshot->list_error < 0 && snapshot->thread_count == 0) {

@@ -6,6 +6,7 @@
 #define PYUNW_CLI_SNAPSHOT_H
 
 #include "process_info.h"
+#include "standing.h"
 
 #include <pyunwind.h>
 
@@ -33,6 +34,7 @@ struct thread {
 };
 
 struct snapshot {
+    int error; /* 0, or why it could not be opened */
     struct process_info info;
     uint32_t version; /* PY_VERSION_HEX; without a release level only the minor is known */
     int free_threaded;
@@ -42,10 +44,11 @@ struct snapshot {
 };
 
 /*
- * Read a process: true, or false with a message of why, and what could be done. What was read is to be freed, also
- * after false.
+ * Read a process, as it stands or, where standing is NULL, while it runs: true, or false with a message of why, and
+ * what could be done. What was read is to be freed, also after false.
  */
-bool snapshot_read(pid_t pid, struct snapshot *snapshot, char *message, size_t message_size);
+bool snapshot_read(pid_t pid, const struct standing *standing, struct snapshot *snapshot, char *message,
+                   size_t message_size);
 
 void snapshot_free(struct snapshot *snapshot);
 

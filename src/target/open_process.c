@@ -6,58 +6,17 @@
 #include "process_access.h"
 #include "process_elf.h"
 #include "process_find.h"
+#include "process_pause.h"
 #include "process_read.h"
 #include "pyunwind_remote.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
 
-__attribute__((format(printf, 3, 4))) static int refuse(const pyunw_options *options, int err, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    if (options->message != NULL && options->message_size > 0)
-        (void)vsnprintf(options->message, options->message_size, format, arguments);
-    va_end(arguments);
-    return err;
-}
-
-static int refuse_permission(const pyunw_options *options, pid_t pid, uid_t user)
-{
-    char why[512];
-    struct access_facts facts = pyunw_access_facts(user);
-    pyunw_explain_refusal(&facts, pid, why, sizeof why);
-    return refuse(options, PYUNW_ERR_PERMISSION, "not permitted: %s", why);
-}
-
 /* ---- Is it a process that can be read? ---- */
-
-static int check_alive(pid_t pid, struct process_status *status, const pyunw_options *options)
-{
-    int err = pyunw_process_status_read(pid, status);
-    if (err == PYUNW_ERR_NO_PROCESS)
-        return refuse(options, err, "there is no process %d", (int)pid);
-    if (err < 0)
-        return refuse(options, err, "/proc/%d/status cannot be read: %s", (int)pid, strerror(errno));
-    if (status->state == 'Z' || status->state == 'X')
-        return refuse(options, PYUNW_ERR_NO_PROCESS,
-                      "process %d (%s) has ended: a zombie that its parent has not collected yet", (int)pid,
-                      status->name);
-    if (status->group != pid)
-        return refuse(options, PYUNW_ERR_NO_PROCESS, "%d is a thread of process %d: open that", (int)pid,
-                      (int)status->group);
-    if (status->kernel_thread)
-        return refuse(options, PYUNW_ERR_NO_PYTHON, "%d (%s) is a thread of the kernel", (int)pid, status->name);
-    if (!status->has_memory)
-        return refuse(options, PYUNW_ERR_NO_PROCESS,
-                      "process %d (%s) has no memory any more: it is ending, or a thread of the kernel", (int)pid,
-                      status->name);
-    return PYUNW_OK;
-}
 
 static int check_executable(pid_t pid, const struct process_status *status, const pyunw_options *options)
 {
@@ -66,17 +25,17 @@ static int check_executable(pid_t pid, const struct process_status *status, cons
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         if (errno == EACCES || errno == EPERM)
-            return refuse_permission(options, pid, status->user);
+            return pyunw_refuse_permission(options, pid, status->user);
         return PYUNW_OK; /* the maps will tell */
     }
     enum elf_kind kind = pyunw_elf_kind(fd);
     close(fd);
     if (kind == ELF_KIND_32_BIT)
-        return refuse(options, PYUNW_ERR_UNSUPPORTED, "process %d (%s) is a 32-bit program: 64-bit ones are supported",
-                      (int)pid, status->name);
+        return pyunw_refuse(options, PYUNW_ERR_UNSUPPORTED,
+                            "process %d (%s) is a 32-bit program: 64-bit ones are supported", (int)pid, status->name);
     if (kind == ELF_KIND_OTHER_MACHINE)
-        return refuse(options, PYUNW_ERR_UNSUPPORTED, "process %d (%s) is a program for another processor", (int)pid,
-                      status->name);
+        return pyunw_refuse(options, PYUNW_ERR_UNSUPPORTED, "process %d (%s) is a program for another processor",
+                            (int)pid, status->name);
     return PYUNW_OK;
 }
 
@@ -85,12 +44,12 @@ static int check_executable(pid_t pid, const struct process_status *status, cons
 static int refuse_version(const pyunw_options *options, pid_t pid, uint32_t version)
 {
     if (version == 0)
-        return refuse(options, PYUNW_ERR_UNSUPPORTED,
-                      "process %d runs a CPython of a version that could not be found out: 3.8 to 3.15 are supported",
-                      (int)pid);
-    return refuse(options, PYUNW_ERR_UNSUPPORTED,
-                  "process %d runs CPython %u.%u.%u, which is not supported: 3.8 to 3.15 are", (int)pid, version >> 24,
-                  version >> 16 & 255u, version >> 8 & 255u);
+        return pyunw_refuse(
+            options, PYUNW_ERR_UNSUPPORTED,
+            "process %d runs a CPython of a version that could not be found out: 3.8 to 3.15 are supported", (int)pid);
+    return pyunw_refuse(options, PYUNW_ERR_UNSUPPORTED,
+                        "process %d runs CPython %u.%u.%u, which is not supported: 3.8 to 3.15 are", (int)pid,
+                        version >> 24, version >> 16 & 255u, version >> 8 & 255u);
 }
 
 static int refuse_program(const pyunw_options *options, const struct process_status *status,
@@ -103,17 +62,17 @@ static int refuse_program(const pyunw_options *options, const struct process_sta
     ssize_t length = readlink(path, executable, sizeof executable - 1);
     const char *name = length > 0 ? executable : status->name;
     if (found->has_pypy)
-        return refuse(options, PYUNW_ERR_NO_PYTHON, "process %d runs PyPy (%s): only CPython is supported", (int)pid,
-                      name);
+        return pyunw_refuse(options, PYUNW_ERR_NO_PYTHON, "process %d runs PyPy (%s): only CPython is supported",
+                            (int)pid, name);
     if (found->has_old)
         return refuse_version(options, pid, found->old_version);
     if (found->unreadable > 0)
-        return refuse(options, PYUNW_ERR_NO_PYTHON,
-                      "no CPython was found in process %d (%s), of which %d mapped files could not be opened", (int)pid,
-                      name, found->unreadable);
-    return refuse(options, PYUNW_ERR_NO_PYTHON,
-                  "process %d is not Python: %s and the %d libraries and files in it hold no CPython", (int)pid, name,
-                  found->files);
+        return pyunw_refuse(options, PYUNW_ERR_NO_PYTHON,
+                            "no CPython was found in process %d (%s), of which %d mapped files could not be opened",
+                            (int)pid, name, found->unreadable);
+    return pyunw_refuse(options, PYUNW_ERR_NO_PYTHON,
+                        "process %d is not Python: %s and the %d libraries and files in it hold no CPython", (int)pid,
+                        name, found->files);
 }
 
 /* The version that a runtime publishes (3.13+), or the one that its file told. */
@@ -130,15 +89,23 @@ static uint32_t version_of(pid_t pid, const struct found_interpreter *found)
 
 /* ---- Opening ---- */
 
+/* Whose memory is read, and how. */
+struct source {
+    pid_t pid;
+    pyunw_read_function read;
+    void *context;
+    int may_change; /* it runs on meanwhile */
+};
+
 /* 0: open and alive; PYUNW_ERR_NOT_INITIALIZED and PYUNW_ERR_FINALIZED: open all the same; else: not open. */
-static int open_once(pyunw_target *target, pid_t pid, const struct found_interpreter *found,
+static int open_once(pyunw_target *target, const struct source *source, const struct found_interpreter *found,
                      const pyunw_options *options)
 {
     pyunw_image image = {
         .size = sizeof image,
-        .read = pyunw_process_read_image,
-        .context = process_context(pid),
-        .may_change = 1,
+        .read = source->read,
+        .context = source->context,
+        .may_change = source->may_change,
         .runtime = found->runtime,
         .version = found->version,
         .code_type = found->code_type,
@@ -151,13 +118,13 @@ static int open_once(pyunw_target *target, pid_t pid, const struct found_interpr
 }
 
 /* A runtime that is being made or unmade may show itself half done: only what stays wrong is told. */
-static int open_found(pyunw_target *target, pid_t pid, const struct found_interpreter *found,
+static int open_found(pyunw_target *target, const struct source *source, const struct found_interpreter *found,
                       const pyunw_options *options)
 {
     enum { TRIES = 16 };
     int err = PYUNW_OK;
     for (int n = 0; n < TRIES; n++) {
-        err = open_once(target, pid, found, options);
+        err = open_once(target, source, found, options);
         if (err != PYUNW_ERR_LAYOUT && err != PYUNW_ERR_FAULT)
             break;
     }
@@ -172,48 +139,49 @@ static int refuse_interpreter(const pyunw_options *options, pid_t pid, const str
     if (err == PYUNW_ERR_UNSUPPORTED || (err == PYUNW_ERR_LAYOUT && version == 0))
         return refuse_version(options, pid, version);
     if (err == PYUNW_ERR_NOT_INITIALIZED)
-        return refuse(options, err, "the interpreter in process %d is not initialized yet: try again in a moment",
-                      (int)pid);
+        return pyunw_refuse(options, err, "the interpreter in process %d is not initialized yet: try again in a moment",
+                            (int)pid);
     if (err == PYUNW_ERR_FINALIZED)
-        return refuse(options, err, "the interpreter in process %d is finalized: no Python runs there any more",
-                      (int)pid);
-    return refuse(options, err, "process %d, CPython %u.%u: %s", (int)pid, version >> 24, version >> 16 & 255u,
-                  *words != '\0' ? words : pyunw_strerror(err));
+        return pyunw_refuse(options, err, "the interpreter in process %d is finalized: no Python runs there any more",
+                            (int)pid);
+    return pyunw_refuse(options, err, "process %d, CPython %u.%u: %s", (int)pid, version >> 24, version >> 16 & 255u,
+                        *words != '\0' ? words : pyunw_strerror(err));
 }
 
 /* The first that is alive, else the first. */
-static int choose_interpreter(pyunw_target *target, const struct process_status *status,
+static int choose_interpreter(pyunw_target *target, const struct source *source, const struct process_status *status,
                               const struct process_found *found, const pyunw_options *options)
 {
     char words[256] = "";
     const pyunw_options inner = {.size = sizeof inner, .message = words, .message_size = sizeof words};
     const struct found_interpreter *first = NULL;
-    pid_t pid = status->group;
+    pid_t pid = source->pid;
     for (int n = 0; n < found->count; n++) {
         const struct found_interpreter *interpreter = &found->interpreters[n];
         if (options->runtime != 0 && interpreter->runtime != options->runtime)
             continue;
-        if (open_found(target, pid, interpreter, &inner) == PYUNW_OK)
+        if (open_found(target, source, interpreter, &inner) == PYUNW_OK)
             return PYUNW_OK;
         if (first == NULL)
             first = interpreter;
     }
     if (first == NULL && options->runtime != 0)
-        return refuse(options, PYUNW_ERR_NO_PYTHON, "no CPython in process %d has its _PyRuntime at %#llx", (int)pid,
-                      (unsigned long long)options->runtime);
+        return pyunw_refuse(options, PYUNW_ERR_NO_PYTHON, "no CPython in process %d has its _PyRuntime at %#llx",
+                            (int)pid, (unsigned long long)options->runtime);
     if (first == NULL)
         return refuse_program(options, status, found);
     words[0] = '\0';
-    int err = open_found(target, pid, first, &inner);
+    int err = open_found(target, source, first, &inner);
     return err == PYUNW_OK ? err : refuse_interpreter(options, pid, first, err, words);
 }
 
-static int open_process(pyunw_target *target, pid_t pid, const pyunw_options *options)
+static int open_process(pyunw_target *target, const struct source *source, const pyunw_options *options)
 {
+    pid_t pid = source->pid;
     struct process_status status;
     struct process_maps maps;
     struct process_found found;
-    int err = check_alive(pid, &status, options);
+    int err = pyunw_check_alive(pid, &status, options);
     if (err == 0)
         err = check_executable(pid, &status, options);
     if (err < 0)
@@ -222,19 +190,19 @@ static int open_process(pyunw_target *target, pid_t pid, const pyunw_options *op
     if (err == 0) {
         err = pyunw_process_find(&maps, &found);
         if (err == 0)
-            err = choose_interpreter(target, &status, &found, options);
+            err = choose_interpreter(target, source, &status, &found, options);
         pyunw_process_maps_free(&maps);
     }
     if (err == PYUNW_ERR_PERMISSION)
-        return refuse_permission(options, pid, status.user);
+        return pyunw_refuse_permission(options, pid, status.user);
     if (err == 0 || err == PYUNW_ERR_NOT_INITIALIZED || err == PYUNW_ERR_FINALIZED)
         return err;
     /* Whatever went wrong, that it has ended meanwhile explains it. */
-    int alive = check_alive(pid, &status, options);
+    int alive = pyunw_check_alive(pid, &status, options);
     return alive < 0 ? alive : err;
 }
 
-int pyunw_open_pid(pyunw_target *target, pid_t pid, const pyunw_options *asked)
+static int open_source(pyunw_target *target, const struct source *source, const pyunw_options *asked)
 {
     static const pyunw_options defaults = {.size = sizeof defaults};
     const pyunw_options *options = asked != NULL ? asked : &defaults;
@@ -244,14 +212,28 @@ int pyunw_open_pid(pyunw_target *target, pid_t pid, const pyunw_options *asked)
     /* What the caller's structure does not have is not looked at, the message's place among it. */
     if (options->size < sizeof *options)
         return PYUNW_ERR_ARGUMENT;
-    if (pid <= 0 || (options->runtime & 7) != 0)
-        return refuse(options, PYUNW_ERR_ARGUMENT, "asked for process %d, runtime %#llx", (int)pid,
-                      (unsigned long long)options->runtime);
-    int err = open_process(target, pid, options);
+    if (source->pid <= 0 || (options->runtime & 7) != 0)
+        return pyunw_refuse(options, PYUNW_ERR_ARGUMENT, "asked for process %d, runtime %#llx", (int)source->pid,
+                            (unsigned long long)options->runtime);
+    int err = open_process(target, source, options);
     if (err < 0 && err != PYUNW_ERR_NOT_INITIALIZED && err != PYUNW_ERR_FINALIZED)
         pyunw_close(target);
     /* What an interpreter that was not taken, or a first try, had to say is of no interest. */
     if (err == PYUNW_OK && options->message != NULL && options->message_size > 0)
         options->message[0] = '\0';
     return err;
+}
+
+int pyunw_open_pid(pyunw_target *target, pid_t pid, const pyunw_options *options)
+{
+    struct source source = {pid, pyunw_process_read_image, process_context(pid), 1};
+    return open_source(target, &source, options);
+}
+
+int pyunw_open_paused(pyunw_target *target, const pyunw_pause *pause, const pyunw_options *options)
+{
+    struct source source = {0};
+    if (pause != NULL)
+        source = (struct source){pyunw_pause_pid(pause), pyunw_pause_read_image, pyunw_pause_context(pause), 0};
+    return open_source(target, &source, options);
 }

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,8 @@ static void take_line(const char *line, struct process_status *status)
         status->state = line[7];
     } else if (strncmp(line, "Tgid:\t", 6) == 0) {
         status->group = (pid_t)strtol(line + 6, NULL, 10);
+    } else if (strncmp(line, "TracerPid:\t", 11) == 0) {
+        status->tracer = (pid_t)strtol(line + 11, NULL, 10);
     } else if (strncmp(line, "Uid:\t", 5) == 0) {
         status->user = (uid_t)strtoul(line + 5, NULL, 10);
     } else if (strncmp(line, "VmSize:\t", 8) == 0) {
@@ -140,4 +143,47 @@ void pyunw_explain_refusal(const struct access_facts *facts, pid_t pid, char *te
             (int)pid, (unsigned)facts->user, (unsigned)facts->own_user, as_root, (unsigned)facts->user);
     else
         explain_same_user(facts, pid, text, size);
+}
+
+/* ---- Refusals ---- */
+
+int pyunw_refuse(const pyunw_options *options, int err, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    if (options->message != NULL && options->message_size > 0)
+        (void)vsnprintf(options->message, options->message_size, format, arguments);
+    va_end(arguments);
+    return err;
+}
+
+int pyunw_refuse_permission(const pyunw_options *options, pid_t pid, uid_t user)
+{
+    char why[512];
+    struct access_facts facts = pyunw_access_facts(user);
+    pyunw_explain_refusal(&facts, pid, why, sizeof why);
+    return pyunw_refuse(options, PYUNW_ERR_PERMISSION, "not permitted: %s", why);
+}
+
+int pyunw_check_alive(pid_t pid, struct process_status *status, const pyunw_options *options)
+{
+    int err = pyunw_process_status_read(pid, status);
+    if (err == PYUNW_ERR_NO_PROCESS)
+        return pyunw_refuse(options, err, "there is no process %d", (int)pid);
+    if (err < 0)
+        return pyunw_refuse(options, err, "/proc/%d/status cannot be read: %s", (int)pid, strerror(errno));
+    if (status->state == 'Z' || status->state == 'X')
+        return pyunw_refuse(options, PYUNW_ERR_NO_PROCESS,
+                            "process %d (%s) has ended: a zombie that its parent has not collected yet", (int)pid,
+                            status->name);
+    if (status->group != pid)
+        return pyunw_refuse(options, PYUNW_ERR_NO_PROCESS, "%d is a thread of process %d: open that", (int)pid,
+                            (int)status->group);
+    if (status->kernel_thread)
+        return pyunw_refuse(options, PYUNW_ERR_NO_PYTHON, "%d (%s) is a thread of the kernel", (int)pid, status->name);
+    if (!status->has_memory)
+        return pyunw_refuse(options, PYUNW_ERR_NO_PROCESS,
+                            "process %d (%s) has no memory any more: it is ending, or a thread of the kernel", (int)pid,
+                            status->name);
+    return PYUNW_OK;
 }

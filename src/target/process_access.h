@@ -15,6 +15,7 @@ struct process_status {
     char name[64];   /* the kernel's name of its main thread */
     char state;      /* 'Z': a zombie */
     pid_t group;     /* the process, where the number is a thread's */
+    pid_t tracer;    /* who traces it; 0: nobody, or nobody that can be seen from here */
     uid_t user;      /* real, effective and saved differ only while a process changes them */
     bool has_memory; /* not a thread of the kernel, and not a process that is ending */
     bool kernel_thread;
@@ -35,5 +36,15 @@ struct access_facts pyunw_access_facts(uid_t user);
 
 /* Say in words which of the rules refused, and two ways out. */
 void pyunw_explain_refusal(const struct access_facts *facts, pid_t pid, char *text, size_t size);
+
+/* ---- For the functions that take pyunw_options: the code, and its words in options->message ---- */
+
+__attribute__((format(printf, 3, 4))) int pyunw_refuse(const pyunw_options *options, int err, const char *format, ...);
+
+/* PYUNW_ERR_PERMISSION, explained. */
+int pyunw_refuse_permission(const pyunw_options *options, pid_t pid, uid_t user);
+
+/* 0 for a process of which there is something to read, and its status. */
+int pyunw_check_alive(pid_t pid, struct process_status *status, const pyunw_options *options);
 
 #endif

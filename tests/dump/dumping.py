@@ -34,9 +34,9 @@ def run_dump(*arguments, **options):
     return done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8")
 
 
-def dump_one(what, pid, **options):
+def dump_one(what, pid, *arguments, **options):
     """The process object of the one process, or None."""
-    status, output, errors = run_dump("--json", pid, **options)
+    status, output, errors = run_dump("--json", *arguments, pid, **options)
     check(status == 0 and errors == "", what, "exit status", status, errors)
     if status != 0:
         return None
@@ -194,8 +194,8 @@ def compare_process(what, process, truth):
     return frames
 
 
-def compare_subject(what, subject, **options):
-    process = dump_one(what, subject.pid, **options)
+def compare_subject(what, subject, *arguments, **options):
+    process = dump_one(what, subject.pid, *arguments, **options)
     return compare_process(what, process, subject.truth) if process else 0
 
 

@@ -169,6 +169,9 @@ def check_permission():
         refused("another user's", other.pid, code,
                 r"not permitted: .*belongs to user 65534, and this is user 0 without CAP_SYS_PTRACE\. Either run as "
                 r"root \(sudo\), or with CAP_SYS_PTRACE .*; or run as user 65534", preexec_fn=without_ptrace)
+        status, output, errors = run_dump("--pause", other.pid, preexec_fn=without_ptrace)
+        check((status, output) == (1, "") and "not permitted: process %d belongs to user 65534" % other.pid in errors,
+              "another user's, paused:", status, output, errors)
         other.kill()
     with Program([sys.executable, "-c", SAYS_NO]) as program:
         refused("one that forbids it", program.pid, code,

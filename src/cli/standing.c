@@ -1,0 +1,46 @@
+/*
+ * Stop a process, remember what its threads did before, and let it run on.
+ */
+#include "standing.h"
+
+#include <stdio.h>
+
+enum { LIMIT_SECONDS = 5 };
+
+int standing_begin(pid_t pid, struct standing *standing, char *message, size_t message_size)
+{
+    pyunw_options options = {.size = sizeof options, .message = message, .message_size = message_size};
+    *standing = (struct standing){0};
+    message[0] = '\0';
+    (void)process_info_read(pid, &standing->before); /* where that fails, the pause says why */
+    int err = pyunw_pause_process(pid, LIMIT_SECONDS * 1000, &standing->pause, &options);
+    if (err < 0 && message[0] == '\0')
+        (void)snprintf(message, message_size, "%s", pyunw_strerror(err));
+    if (err < 0)
+        process_info_free(&standing->before);
+    return err;
+}
+
+bool standing_end(struct standing *standing, char *message, size_t message_size)
+{
+    pid_t pid = standing->before.pid;
+    process_info_free(&standing->before);
+    if (pyunw_resume_process(standing->pause) == 0)
+        return true;
+    (void)snprintf(message, message_size, "process %d could not be read within %d s, and runs on: try without --pause",
+                   (int)pid, LIMIT_SECONDS);
+    return false;
+}
+
+void standing_tell_states(const struct standing *standing, struct process_info *info)
+{
+    for (size_t n = 0; n < info->task_count; n++) {
+        struct task *task = &info->tasks[n];
+        const struct task *before = process_info_task(&standing->before, (uint64_t)task->inner_id);
+        if (task->state != 't')
+            continue;
+        task->state = 'R'; /* one that was just started runs */
+        if (before != NULL)
+            task->state = before->state;
+    }
+}

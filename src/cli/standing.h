@@ -1,0 +1,26 @@
+/*
+ * A process that is stopped while it is read.
+ * Include from: cli.
+ */
+#ifndef PYUNW_CLI_STANDING_H
+#define PYUNW_CLI_STANDING_H
+
+#include "process_info.h"
+
+#include <pyunwind_remote.h>
+
+struct standing {
+    pyunw_pause *pause;
+    struct process_info before; /* what its threads did until then */
+};
+
+/* 0; or an enum pyunw_err with a message of why, and nothing to end. */
+int standing_begin(pid_t pid, struct standing *standing, char *message, size_t message_size);
+
+/* Let it run on. False where it did so by itself before: what was read of it is not all. */
+bool standing_end(struct standing *standing, char *message, size_t message_size);
+
+/* The state of each task is the one before the stop, as far as it is known. */
+void standing_tell_states(const struct standing *standing, struct process_info *info);
+
+#endif

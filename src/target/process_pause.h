@@ -1,0 +1,18 @@
+/*
+ * A process that stands still.
+ * Signal-safe: see each. Include from: target (the half for other processes).
+ */
+#ifndef PYUNW_TARGET_PROCESS_PAUSE_H
+#define PYUNW_TARGET_PROCESS_PAUSE_H
+
+#include "pyunwind_remote.h"
+
+pid_t pyunw_pause_pid(const pyunw_pause *pause);
+
+/* A pyunw_read_function of the process: PYUNW_ERR_TORN for what was read when it was running again. Signal-safe. */
+int pyunw_pause_read_image(void *context, pyunw_addr address, void *buffer, size_t size);
+
+/* The context that pyunw_pause_read_image() takes. */
+void *pyunw_pause_context(const pyunw_pause *pause);
+
+#endif
