@@ -254,9 +254,22 @@ static bool is_settled(struct tries *tries, const struct walk *walk, const struc
     return (has_root && tries->number >= TRIES / 2) || tries->alike >= ENOUGH;
 }
 
+/* What two walks that confirmed the first say of it together: no more than each. */
+static void join(struct agreement *agreement, const struct agreement *earlier)
+{
+    int first = earlier->moved ? earlier->first + 1 : earlier->first;
+    if (earlier->first > agreement->first || (earlier->first == agreement->first && !agreement->moved)) {
+        agreement->first = first;
+        agreement->moved = false;
+    }
+    if (agreement->skipped < earlier->skipped)
+        agreement->skipped = earlier->skipped;
+}
+
 /*
- * Read the stack again until one walk ends as the first did and shows what that showed: any that does confirms it.
- * False where none does.
+ * Read the stack again until one walk ends as the first did and shows what that showed: any that does confirms it. Of a
+ * thread that runs (3.11, 3.12), whose walks may begin at a frame of another time, two have to. False where they do
+ * not.
  */
 static bool confirm(struct walk *walk, const struct frame_array *array, int count, const struct frame_digest *tail,
                     struct agreement *agreement, struct tries *tries)
@@ -265,15 +278,49 @@ static bool confirm(struct walk *walk, const struct frame_array *array, int coun
     pyunw_addr bad = walk->end_address;
     struct memory memory = walk->memory;
     enum thread_motion motion = walk->runs ? THREAD_RUNS : THREAD_MAY_RUN;
+    struct agreement earlier = {0};
+    int wanted = walk->runs ? 2 : 1;
     for (int n = 0; n < CONFIRMATIONS && (n == 0 || tries->looked_at < MANY_FRAMES); n++) {
         if (pyunw_walk_begin(walk, walk->target, &memory, walk->tstate, motion) < 0)
             return false;
         bool agreed = agree(walk, array, count, tail, agreement);
         tries->looked_at += walk->chain.depth;
-        if (agreed && walk->end == end && walk->end_address == bad)
+        if (!agreed || walk->end != end || walk->end_address != bad)
+            continue;
+        if (--wanted == 0) {
+            join(agreement, &earlier);
             return true;
+        }
+        earlier = *agreement;
     }
     return false;
+}
+
+static bool is_in_generator(const pyunw_raw_frame *raw)
+{
+    return raw->kind == PYUNW_FRAME_GENERATOR || raw->kind == PYUNW_FRAME_COROUTINE ||
+           raw->kind == PYUNW_FRAME_ASYNC_GENERATOR;
+}
+
+/*
+ * 3.11+: do these frames lie on the data stack as calls put them? Frames that earlier calls left there link to each
+ * other, and to live ones: a walk that is slower than the thread returns goes down a chain of them, and a second may,
+ * too.
+ */
+static bool lie_as_called(struct walk *walk, const struct frame_array *array, int first, int end)
+{
+    const pyunw_raw_frame *callee = NULL;
+    if (walk->target->layout.at.chunk.data == 0)
+        return true;
+    for (int n = first; n < end; n++) {
+        const pyunw_raw_frame *raw = raw_at(array, n);
+        if (is_in_generator(raw))
+            continue;
+        if (callee != NULL && !pyunw_frames_adjoin(walk, callee, raw))
+            return false;
+        callee = raw;
+    }
+    return true;
 }
 
 /* One try: the count of frames that two walks agree on and *status, or -1 where they do not. */
@@ -313,6 +360,9 @@ static int try_running(struct walk *walk, const struct frame_array *array, pyunw
         agreement.first++;
         agreement.moved = false;
     }
+    /* What stands is believed in the end, however it lies. */
+    if ((changed || tries->number < ENOUGH) && !lie_as_called(walk, array, agreement.first, described))
+        return -1;
     if (agreement.first >= described && (count > 0 || (end == PYUNW_COMPLETE && tail.count == 0)))
         return -1;
     status->unconfirmed = agreement.first > agreement.skipped ? agreement.first : agreement.skipped;

@@ -80,6 +80,12 @@ void pyunw_walk_status(const struct walk *walk, pyunw_status *status);
  */
 int pyunw_walk_choose(const struct target *target, pyunw_addr *tstate, struct memory *memory, bool *still);
 
+/*
+ * 3.11+: does a frame of the data stack begin where its caller's ends, or in a chunk of its own? Both are on the
+ * data stack; frames of generators between them are not.
+ */
+bool pyunw_frames_adjoin(struct walk *walk, const pyunw_raw_frame *callee, const pyunw_raw_frame *caller);
+
 /* ---- For walk_start.c ---- */
 
 struct frame_fields {

@@ -32,8 +32,9 @@ static bool previous_chunk(const struct walk *walk, struct chunk_list *list)
 
 /* ---- Where a stack may end ---- */
 
-/* 3.11: the first frame of a thread stands in its first chunk, one word after the beginning (push_chunk, pystate.c). */
-static bool is_first_of_data_stack(const struct walk *walk, pyunw_addr frame)
+/* Where the first frame of the data stack stands: one word after the beginning of its first chunk (push_chunk,
+ * pystate.c). */
+static bool find_first_of_data_stack(const struct walk *walk, pyunw_addr *first)
 {
     const struct layout_offsets *at = &walk->target->layout.at;
     struct chunk_list list = {0};
@@ -41,11 +42,35 @@ static bool is_first_of_data_stack(const struct walk *walk, pyunw_addr frame)
         return false;
     pyunw_addr chunk = list.chunk;
     while (previous_chunk(walk, &list)) {
-        if (list.chunk == 0)
-            return frame == chunk + at->chunk.data + 8;
+        if (list.chunk == 0) {
+            *first = chunk + at->chunk.data + 8;
+            return true;
+        }
         chunk = list.chunk;
     }
     return false;
+}
+
+/* 3.11: the first frame of a thread is that of its data stack. */
+static bool is_first_of_data_stack(const struct walk *walk, pyunw_addr frame)
+{
+    pyunw_addr first = 0;
+    return find_first_of_data_stack(walk, &first) && frame == first;
+}
+
+/*
+ * 3.11: a generator that C code runs in a thread without a Python frame begins a stack, and what it calls is linked to
+ * it. Where the data stack has a beginning of its own, it is just being linked to its caller.
+ */
+static bool generator_may_begin(struct walk *walk)
+{
+    pyunw_addr first = 0;
+    pyunw_addr top = 0;
+    struct frame_fields fields;
+    if (!find_first_of_data_stack(walk, &first) ||
+        !read_word(walk, walk->tstate + walk->target->layout.at.thread.datastack_top, &top))
+        return false;
+    return top == first || (read_frame(walk, first, &fields) && fields.previous != 0);
 }
 
 static bool generator_runs(const struct walk *walk, pyunw_addr frame)
@@ -82,7 +107,7 @@ bool pyunw_stack_may_end(struct walk *walk)
     if (layout->is.instruction_scale != 0)
         return fields.runs || (walk->still && walk->chain.depth == 1 && !is_generator_code(walk, fields.executable));
     if (fields.owner == layout->is.generator_owner)
-        return generator_runs(walk, last);
+        return generator_runs(walk, last) && generator_may_begin(walk);
     return is_first_of_data_stack(walk, last);
 }
 
@@ -167,6 +192,18 @@ static uint64_t frame_extent(struct walk *walk, pyunw_addr code)
         words += locals + layout->is.frame_specials;
     }
     return words < (1u << 24) ? 8 * (uint64_t)words : 0;
+}
+
+bool pyunw_frames_adjoin(struct walk *walk, const pyunw_raw_frame *callee, const pyunw_raw_frame *caller)
+{
+    enum { HIDDEN_BYTES = 128, PAGE = 4096 };
+    uint64_t extent = frame_extent(walk, caller->code);
+    uint64_t gap = callee->frame - (caller->frame + extent);
+    /* 3.12+: a frame that cleans up behind __init__ (_Py_InitCleanup) may stand between them, and is hidden. */
+    uint64_t most = walk->target->layout.is.has_shims ? HIDDEN_BYTES : 0;
+    bool first_of_chunk =
+        callee->frame % PAGE == walk->target->layout.at.chunk.data; /* chunks are pages of their own */
+    return extent != 0 && (gap <= most || first_of_chunk);
 }
 
 /*
