@@ -8,7 +8,9 @@ pyunw_open_pid() and pyunw_capture(); every stack that is not marked is judged.
 Captures follow each other only once the program has moved, so that none tells the moment of the one before again,
 however busy the machine. The limits are shares of all captures. A few thousand say little of a share of 0.01 %, so a
 count fails only where a true share at the limit would exceed it less than once in ten million runs. --captures 200000
-tells more.
+tells more. Undecided stacks are told and not limited: a program that the system lets stand where its stack cannot be
+read (3.11 and 3.12, at the entry of the evaluation loop) is met there by many captures in a row, and how long it stands
+is the machine's affair.
 """
 
 import argparse
@@ -25,7 +27,8 @@ from dumping import HERE, Program, check, finish
 
 CAPTURES = 2000  # of each variant
 VARIANTS = ("one", "four")
-LIMITS = {"wrong": 0.0001, "stale": 0.001, "undecided": 0.02}
+LIMITS = {"wrong": 0.0001, "stale": 0.001}
+SHARES = ("wrong", "stale", "undecided")
 CHANCE = 1e-7
 
 
@@ -73,7 +76,7 @@ def percent(part, whole):
 
 def words(counters):
     captures = counters["captures"]
-    parts = ["%s %s" % (name, percent(counters[name], captures)) for name in LIMITS]
+    parts = ["%s %s" % (name, percent(counters[name], captures)) for name in SHARES]
     unmarked = captures - counters["undecided"]
     return "%d captures: %s; %s lost unconfirmed innermost frames" % (
         captures, ", ".join(parts), percent(counters["unconfirmed"], max(unmarked, 1)))
