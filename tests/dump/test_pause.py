@@ -206,12 +206,18 @@ def caught_holding(command, pid):
     return states(command.pid) == {"T"} and states(pid) == {"t"}
 
 
+def let_interrupts_through():
+    """A shell starts what it runs in the background with SIGINT ignored, which is handed on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def check_command_is_killed(counter, pid):
     """The command itself, killed while the process stands: it is stopped now and then until it is found so."""
     for number in (signal.SIGKILL, signal.SIGINT, signal.SIGTERM):
         caught = False
         while not caught:
-            command = subprocess.Popen([COMMAND, "dump", "--pause", str(pid)], stdout=subprocess.DEVNULL)
+            command = subprocess.Popen([COMMAND, "dump", "--pause", str(pid)], stdout=subprocess.DEVNULL,
+                                       preexec_fn=let_interrupts_through)
             wait_for(lambda: "t" in states(pid) or states(command.pid) <= {"Z"})
             caught = caught_holding(command, pid)
             if caught:
