@@ -509,7 +509,9 @@ int pyunw_walk_begin(struct walk *walk, const struct target *target, const struc
     pyunw_addr frame = 0;
     if (!read_word(walk, tstate + at->frame, &frame))
         return PYUNW_ERR_FAULT;
-    if (target->layout.is.has_cframe)
+    /* 3.11, 3.12: a thread state that is just being made is in the list before it has a _PyCFrame: it has no frame yet.
+     */
+    if (target->layout.is.has_cframe && frame != 0)
         return plausible_address(frame) ? pyunw_walk_begin_at_cframe(walk, frame) : PYUNW_ERR_CORRUPT;
     if (at->base_frame != 0 && !read_word(walk, tstate + at->base_frame, &walk->base_frame))
         return PYUNW_ERR_FAULT;
