@@ -157,6 +157,35 @@ struct place {
     int64_t begin; /* instruction offset where the entry begins */
 };
 
+#define IN_EACH_BYTE(value) (UINT64_C(0x0101010101010101) * (value))
+
+/* The sum of eight bytes that add up to less than 256. */
+ALWAYS_INLINE unsigned sum_of_bytes(uint64_t bytes)
+{
+    return (unsigned)(bytes * IN_EACH_BYTE(1) >> 56);
+}
+
+/* Which of eight codes (0 to 15, one a byte) are the given one: 0x10 in each such byte. */
+ALWAYS_INLINE uint64_t bytes_with(uint64_t codes, unsigned code)
+{
+    return ~((codes ^ IN_EACH_BYTE(code)) + IN_EACH_BYTE(15)) & IN_EACH_BYTE(16);
+}
+
+/* Add up the entries that begin in a word, all at once. False where one of them tells its line by further bytes. */
+ALWAYS_INLINE bool add_entries(uint64_t word, uint64_t firsts, struct place *next)
+{
+    uint64_t codes = word >> 3 & IN_EACH_BYTE(15);
+    uint64_t begins = firsts >> 3; /* 0x10 in each first byte, as bytes_with() has it */
+    uint64_t one = bytes_with(codes, LOCATION_ONE_LINE + 1) & begins;
+    uint64_t two = bytes_with(codes, LOCATION_ONE_LINE + 2) & begins;
+    if (((bytes_with(codes, LOCATION_NO_COLUMNS) | bytes_with(codes, LOCATION_LONG)) & begins) != 0)
+        return false;
+    uint64_t ones = firsts >> 7; /* 1 in each first byte */
+    next->begin += 2 * (int64_t)sum_of_bytes((word & 7 * ones) + ones);
+    next->line = add_line(next->line, sum_of_bytes((one >> 4) + (two >> 3)));
+    return true;
+}
+
 /*
  * Pass entries that end before the offset, as long as whole words can be loaded: in each word the entries' first bytes,
  * which alone have bit 7 set, are found at once. Stops at the entry that covers the offset, or at an earlier one.
@@ -166,10 +195,18 @@ ALWAYS_INLINE void skip_entries(struct place *place, const uint8_t *end, int32_t
     static const int32_t advances[] = {[LOCATION_ONE_LINE + 1] = 1, [LOCATION_ONE_LINE + 2] = 2, [LOCATION_NONE] = 0};
     const uint8_t *at = place->entry;
     struct place next = *place;
-    while (end - at > (ptrdiff_t)sizeof(uint64_t)) {
+    for (; end - at > (ptrdiff_t)sizeof(uint64_t); at += sizeof(uint64_t)) {
         uint64_t word;
         memcpy(&word, at, sizeof word);
-        for (uint64_t firsts = word & UINT64_C(0x8080808080808080); firsts != 0; firsts &= firsts - 1) {
+        uint64_t firsts = word & UINT64_C(0x8080808080808080);
+        struct place after = next;
+        if (firsts != 0 && add_entries(word, firsts, &after) && after.begin <= offset) {
+            *place = next;
+            place->entry = at + __builtin_ctzll(firsts) / 8;
+            next = after;
+            continue;
+        }
+        for (; firsts != 0; firsts &= firsts - 1) {
             unsigned bit = (unsigned)__builtin_ctzll(firsts) - 7;
             unsigned first = word >> bit & 127u;
             unsigned code = first >> 3;
@@ -187,7 +224,6 @@ ALWAYS_INLINE void skip_entries(struct place *place, const uint8_t *end, int32_t
             }
             next.line = add_line(next.line, delta);
         }
-        at += sizeof word;
     }
 }
 
