@@ -4,6 +4,8 @@
  */
 #include "dump_output.h"
 
+#include "control_group.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -134,6 +136,16 @@ static void write_command(FILE *out, const struct process_info *info)
     (void)fputc(']', out);
 }
 
+static void write_control_group(FILE *out, const char *path)
+{
+    char id[CONTAINER_ID_SIZE];
+    control_group_container(path != NULL ? path : "", id);
+    (void)fputs(",\"cgroup\":", out);
+    write_string(out, path);
+    (void)fputs(",\"container_id\":", out);
+    write_string(out, id[0] != '\0' ? id : NULL);
+}
+
 void dump_json_process(FILE *out, const struct snapshot *snapshot, bool first)
 {
     char version[VERSION_TEXT_SIZE];
@@ -144,6 +156,7 @@ void dump_json_process(FILE *out, const struct snapshot *snapshot, bool first)
     write_command(out, info);
     (void)fputs(",\"executable\":", out);
     write_string(out, info->executable);
+    write_control_group(out, info->control_group);
     (void)fprintf(out, ",\"uptime\":%.2f", info->uptime);
     (void)fprintf(out, ",\"python\":{\"version\":\"%s\",\"free_threaded\":%s}", version,
                   snapshot->free_threaded ? "true" : "false");

@@ -3,6 +3,8 @@
  */
 #include "dump_output.h"
 
+#include "control_group.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -123,6 +125,21 @@ static void print_uptime(FILE *out, double seconds)
         (void)fprintf(out, "%" PRIu64 " d %" PRIu64 " h", whole / 86400, whole / 3600 % 24);
 }
 
+/* Nothing for the root group, in which a process is that nobody has put elsewhere. */
+static void print_control_group(FILE *out, const char *path)
+{
+    char id[CONTAINER_ID_SIZE];
+    if (path == NULL || strcmp(path, "/") == 0)
+        return;
+    control_group_container(path, id);
+    if (id[0] != '\0')
+        (void)fprintf(out, "Container %s, control group ", id);
+    else
+        (void)fputs("Control group ", out);
+    print_bytes(out, path, strlen(path));
+    (void)fputc('\n', out);
+}
+
 static void print_process(const struct page *page, const struct snapshot *snapshot)
 {
     char version[VERSION_TEXT_SIZE];
@@ -140,6 +157,7 @@ static void print_process(const struct page *page, const struct snapshot *snapsh
     (void)fputs(", up ", page->out);
     print_uptime(page->out, info->uptime);
     (void)fputc('\n', page->out);
+    print_control_group(page->out, info->control_group);
 }
 
 /* ---- Threads ---- */

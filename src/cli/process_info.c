@@ -3,6 +3,8 @@
  */
 #include "process_info.h"
 
+#include "control_group.h"
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -12,8 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The whole of a file, with a NUL behind it; *size without that. NULL where it cannot be read. */
-static char *read_whole(const char *path, size_t *size)
+char *read_whole_file(const char *path, size_t *size)
 {
     enum { LONG_FILE = 1 << 24 };
     size_t room = 4096;
@@ -78,7 +79,7 @@ static bool parse_stat(const char *text, struct stat_fields *fields, struct task
 static bool read_stat(const char *path, struct stat_fields *fields, struct task *task)
 {
     size_t size = 0;
-    char *text = read_whole(path, &size);
+    char *text = read_whole_file(path, &size);
     *fields = (struct stat_fields){0};
     bool good = text != NULL && parse_stat(text, fields, task);
     free(text);
@@ -109,7 +110,7 @@ static pid_t read_inner_id(pid_t pid, pid_t id)
     char path[64];
     size_t size = 0;
     (void)snprintf(path, sizeof path, "/proc/%d/task/%d/status", (int)pid, (int)id);
-    char *text = read_whole(path, &size);
+    char *text = read_whole_file(path, &size);
     char *line = text != NULL ? strstr(text, "\nNSpid:") : NULL;
     pid_t inner = id;
     if (line != NULL) {
@@ -183,8 +184,9 @@ bool process_info_read(pid_t pid, struct process_info *info)
     info->start = fields.start;
     info->uptime = uptime_since(fields.start);
     info->executable = read_executable(pid);
+    info->control_group = control_group_read(pid);
     (void)snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);
-    info->command = read_whole(path, &info->command_size);
+    info->command = read_whole_file(path, &info->command_size);
     return info->command != NULL && read_tasks(info);
 }
 
@@ -192,6 +194,7 @@ void process_info_free(struct process_info *info)
 {
     free(info->command);
     free(info->executable);
+    free(info->control_group);
     free(info->tasks);
     *info = (struct process_info){0};
 }
@@ -208,7 +211,7 @@ static bool has_memory(pid_t pid)
     char path[64];
     size_t size = 0;
     (void)snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
-    char *text = read_whole(path, &size);
+    char *text = read_whole_file(path, &size);
     bool has = text != NULL && text[0] != '\0' && text[0] != '0';
     free(text);
     return has;

@@ -25,7 +25,8 @@ struct process_info {
     double uptime;  /* seconds */
     char *command;  /* the arguments, each ended by a NUL; empty for one that has none */
     size_t command_size;
-    char *executable; /* NULL: unknown */
+    char *executable;    /* NULL: unknown */
+    char *control_group; /* its path; NULL: unknown */
     struct task *tasks;
     size_t task_count;
 };
@@ -40,6 +41,9 @@ pid_t process_parent(pid_t pid);
 
 /* Is it still the process that the info is of? */
 bool process_info_is_current(const struct process_info *info);
+
+/* The whole of a file, with a NUL behind it, to be freed; *size without that. NULL where it cannot be read. */
+char *read_whole_file(const char *path, size_t *size);
 
 /* The task whose id in its own namespace is inner_id, or NULL. */
 const struct task *process_info_task(const struct process_info *info, uint64_t inner_id);

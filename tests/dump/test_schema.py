@@ -27,6 +27,8 @@ WRONG = {  # by path: values that no document may hold there
     ("processes", 0, "ppid"): [-1, "1", None],
     ("processes", 0, "command"): [None, "python3", [1]],
     ("processes", 0, "executable"): [1, []],
+    ("processes", 0, "cgroup"): [1, []],
+    ("processes", 0, "container_id"): ["", 1, "Docker"],
     ("processes", 0, "uptime"): [-1, "1", None],
     ("processes", 0, "python"): [None, "3.11", {"version": "3.11.2"}, {"version": "2.7.18", "free_threaded": False}],
     ("processes", 0, "threads"): [None, {}, [1]],
