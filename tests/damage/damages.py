@@ -4,14 +4,16 @@ The damages: which words of a live process are overwritten with what, and what m
 Runs on CPython 3.8 to 3.15.
 """
 
+import ctypes
 import sys
 
-from structures import word, word32
+from structures import readable, word, word32
 
 UNMAPPED = 1 << 40  # Linux maps nothing here of itself
 NOT_CANONICAL = 0x00C0FFEE_00000000 << 8 & 2**64 - 1
 HUGE = 2**64 - 8
 GENERATORS = (1, 2, 3)  # enum pyunw_frame_kind
+OWNERS_OF_ENTRY_FRAMES = {(3, 12): (3,), (3, 13): (3,), (3, 14): (3, 4), (3, 15): (3, 4)}  # enum _frameowner
 OWNERS_UNKNOWN = (2, 5, 31, 32, 127, 255)  # 2: a frame object, which stands in no chain
 
 # What is to be expected of a damage, by its kind:
@@ -27,8 +29,22 @@ OWNERS_UNKNOWN = (2, 5, 31, 32, 127, 255)  # 2: a frame object, which stands in 
 
 
 class Damage:
-    def __init__(self, kind, name, patches, good=0, frames=()):
+    """link: what the last good frame links to now, where that is the damage."""
+
+    def __init__(self, kind, name, patches, good=0, frames=(), link=None):
         self.kind, self.name, self.patches, self.good, self.frames = kind, name, patches, good, frozenset(frames)
+        self.link, self.frame_size, self.entry = link, 0, None
+
+    def follow_link(self, at):
+        """
+        3.12+: C called a frame if that links to an entry frame, which is known by its owner; what a damaged link leads to
+        may have one, too. Asked while all is as it will be read.
+        """
+        if self.link is None or sys.version_info < (3, 12):
+            return
+        self.frame_size = at.size
+        found = readable(self.link, at.size) if self.link % 8 == 0 else None
+        self.entry = found is not None and found[at.owner] in OWNERS_OF_ENTRY_FRAMES[sys.version_info[:2]]
 
 
 class Maker:
@@ -41,6 +57,16 @@ class Maker:
         self.frame_addresses = [frame.raw[1] for frame in true]
         self.codes = [frame.raw[0] for frame in true]
         self.damages = []
+        self.like_entry = self.make_like_entry()
+
+    def make_like_entry(self):
+        """Bytes that pass for an entry frame (3.12+), which leads nowhere."""
+        made = ctypes.create_string_buffer(self.at.frame.size + 8)
+        made.address = ctypes.addressof(made) + 7 & ~7
+        ctypes.c_uint64.from_address(made.address + self.at.frame.previous).value = UNMAPPED
+        for owner in OWNERS_OF_ENTRY_FRAMES.get(self.version, ())[:1]:
+            ctypes.c_uint8.from_address(made.address + self.at.frame.owner).value = owner
+        return made
 
     def add(self, kind, name, address, value, size=8, **expected):
         value %= 2 ** (8 * size)
@@ -105,11 +131,15 @@ class Maker:
             # Up to 3.10 a stack ends where a frame links to NULL, and no other way; in 3.11, at a generator's frame.
             generator = self.true[number].raw[3] in GENERATORS
             ends = what == "NULL" and (self.version < (3, 11) or (self.version == (3, 11) and generator))
-            self.add("cut" if ends else "link", "%s: %s" % (name, what), here, value, good=number + 1)
-        self.add("link", name + ": a cycle of one", here, frame, good=number + 1)
+            self.add_link("cut" if ends else "link", "%s: %s" % (name, what), here, value, number)
+        self.add_link("link", name + ": like an entry frame", here, self.like_entry.address, number)
+        self.add_link("link", name + ": a cycle of one", here, frame, number)
         if number >= 2:
-            self.add("link", name + ": a cycle of three", here, self.frame_addresses[number - 2], good=number + 1)
-            self.add("link", name + ": a cycle of all", here, self.frame_addresses[0], good=number + 1)
+            self.add_link("link", name + ": a cycle of three", here, self.frame_addresses[number - 2], number)
+            self.add_link("link", name + ": a cycle of all", here, self.frame_addresses[0], number)
+
+    def add_link(self, kind, name, here, value, number):
+        self.add(kind, name, here, value, good=number + 1, link=value)
 
     def damage_frame(self, number):
         frame, at = self.frame_addresses[number], self.at.frame

@@ -36,3 +36,15 @@ def word(address):
 
 def word32(address):
     return ctypes.c_int32.from_address(address).value
+
+
+def readable(address, size):
+    """The bytes at an address; None where not all of them can be read."""
+    if address + size > 1 << 47:  # what the system lets a process have
+        return None
+    with open("/proc/self/mem", "rb", 0) as memory:
+        try:
+            found = os.pread(memory.fileno(), size, address)
+        except OSError:
+            return None
+    return found if len(found) == size else None

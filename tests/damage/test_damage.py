@@ -68,10 +68,15 @@ class Probe(ctypes.Structure):
 
 
 class Memory:
-    def __init__(self, label, target, reads=None):
-        self.label, self.target, self.reads = label, target, reads
+    def __init__(self, label, target, reads=None, segments=None):
+        self.label, self.target, self.reads, self.segments = label, target, reads, segments
         self.knows_own = not label.startswith("image")
         self.json = tempfile.TemporaryFile() if label in WRITES_JSON else None
+
+    def holds(self, address, size):
+        """Of a memory made of segments: are these bytes in one of them?"""
+        return self.segments is None or any(
+            one.address <= address and address + size <= one.address + one.size for one in self.segments)
 
     def take_json(self):
         """What was written since the last time."""
@@ -99,8 +104,8 @@ def load_helper():
 class Asker:
     """Asks every memory for a thread of the damaged process."""
 
-    def __init__(self, helper, memories, segments):
-        self.helper, self.memories = helper, memories
+    def __init__(self, helper, memories, segments, at):
+        self.helper, self.memories, self.at = helper, memories, at
         self.segments = (pyunw.pyunw_segment * len(segments))(*segments)
         self.probes = helper.make_probes(len(memories))
         for number, memory in enumerate(memories):
@@ -110,20 +115,22 @@ class Asker:
             if memory.reads is not None:
                 probe.reads = ctypes.addressof(memory.reads)
 
-    def ask(self, first, last, tstate, patches):
+    def ask(self, first, last, tstate, damage):
         """Wait status of the process that was damaged."""
+        patches = damage.patches
+        damage.follow_link(self.at.frame)
         array = (Patch * len(patches))(*[Patch(*patch) for patch in patches])
         values = self.probes, first, last, tstate, array, len(patches), self.segments, len(self.segments)
         self.own, status = frames_from(sys._getframe()), self.helper.ask_damaged(*values)
         return status
 
-    def ask_all(self, tstate, patches, count=None):
+    def ask_all(self, tstate, damage, count=None):
         """[(memory, probe, wait status)] of the first count memories, or of all."""
         count = len(self.memories) if count is None else count
         answers = []
         ranges = [(0, count)]
         for first, last in ranges:  # one call of ask() for all, so that the own stack is the same each time
-            status = self.ask(first, last, tstate, patches)
+            status = self.ask(first, last, tstate, damage)
             if status != 0 and last - first > 1:  # which of them ended the process?
                 ranges.extend((number, number + 1) for number in range(first, last))
             else:
@@ -153,8 +160,8 @@ FLAGS = snapshots.RAW_FIELDS.index("flags")
 ERRORS = {value for name, value in vars(pyunw).items() if name.startswith("PYUNW_ERR_")}
 
 
-def frames_wrong(damage, truth, count, status, raws):
-    """What is wrong with the raw frames of an answer, or None."""
+def frames_wrong(damage, truth, seen, count, status, raws):
+    """What is wrong with the raw frames of an answer, or None. seen: the true ones as the damage lets them be seen."""
     end = status.end
     if count < 0:
         if count not in ERRORS:
@@ -169,7 +176,7 @@ def frames_wrong(damage, truth, count, status, raws):
     if damage.kind == "either" and end == pyunw.PYUNW_COMPLETE:
         return whole_wrong(truth, end, raws)
     if damage.kind == "either" and len(raws) == len(truth.raw) == damage.good + 1:
-        return prefix_wrong(truth, raws, len(raws))  # the bottom of the stack, which is not believed to be one
+        return prefix_wrong(seen, raws, len(raws))  # the bottom of the stack, which is not believed to be one
     if damage.kind == "frame" and damage.good == 0 and end in snapshots.PARTIAL and status.unconfirmed > 0:
         return run_wrong(truth, raws)  # 3.11, 3.12: the evaluation loop outside of the damaged one
     if damage.kind in ("link", "frame", "cut", "either"):
@@ -177,14 +184,23 @@ def frames_wrong(damage, truth, count, status, raws):
             return "called complete"
         if end == pyunw.PYUNW_TORN and damage.kind != "either":
             return "called torn, but it stays so"
-        return prefix_wrong(truth, raws, damage.good)
+        return prefix_wrong(seen, raws, damage.good)
     if end == pyunw.PYUNW_COMPLETE and damage.kind != "start":
         return whole_wrong(truth, end, raws)
     if end in snapshots.PARTIAL and status.unconfirmed > 0:
         return run_wrong(truth, raws)
     if damage.kind == "start":
         return "%d frames, %s" % (count, pyunw.lib.pyunw_end_name(end).decode()) if count else None
-    return prefix_wrong(truth, raws, len(raws))
+    return prefix_wrong(seen, raws, len(raws))
+
+
+def with_link(damage, truth, memory):
+    """The true frames as a damaged link lets them be seen."""
+    true = list(truth.raw)
+    if damage.entry is not None:
+        raw, entry = true[damage.good - 1], damage.entry and memory.holds(damage.link, damage.frame_size)
+        true[damage.good - 1] = raw[:FLAGS] + (pyunw.PYUNW_FRAME_ENTRY if entry else 0,) + raw[FLAGS + 1:]
+    return true
 
 
 def with_true_kind(damage, truth, number, raw):
@@ -198,16 +214,13 @@ def whole_wrong(truth, end, raws):
         return "all frames are there, but %d are given, %s" % (len(raws), pyunw.lib.pyunw_end_name(end).decode())
     if len(raws) != len(truth.raw):
         return "%d of %d frames, but called complete" % (len(raws), len(truth.raw))
-    return prefix_wrong(truth, raws, len(truth.raw), False)
+    return prefix_wrong(truth.raw, raws, len(truth.raw))
 
 
-def prefix_wrong(truth, raws, good, cut=True):
+def prefix_wrong(true_raws, raws, good):
     """The frames before the damage, all of them and no other."""
-    for number, (raw, true) in enumerate(zip(raws, truth.raw)):
-        last = cut and number + 1 == len(raws)
-        if last:  # whether C called it is told by what it links to, which may be anything
-            raw = raw[:FLAGS] + true[FLAGS : FLAGS + 1] + raw[FLAGS + 1 :]
-        why = snapshots.differs_raw(raw, true, last)
+    for number, (raw, true) in enumerate(zip(raws, true_raws)):
+        why = snapshots.differs_raw(raw, true, False)
         if why and number < good:
             return "frame %d: %s" % (number, why)
     if len(raws) != good:
@@ -242,7 +255,7 @@ def texts_wrong(damage, truth, frames):
     return None
 
 
-def few_wrong(damage, truth, count, status, raws):
+def few_wrong(damage, seen, count, raws):
     """An array that is too small: never a frame twice, never one that is not there."""
     if count <= 0:
         return None
@@ -250,7 +263,7 @@ def few_wrong(damage, truth, count, status, raws):
     if len(set(addresses)) != len(addresses):
         return "a frame is given twice in a small array"
     if damage.kind in ("link", "frame", "cut") and damage.good > 0:
-        return prefix_wrong(truth, raws, min(damage.good, FEW))
+        return prefix_wrong(seen, raws, min(damage.good, FEW))
     return None
 
 
@@ -320,10 +333,11 @@ def wrong_with(damage, truth, memory, probe, status):
         return []
     few = [snapshots.raw_values(raw) for raw in probe.few[: max(probe.few_count, 0)]]
     frames = probe.frames[: max(probe.count, 0)]
+    seen = with_link(damage, truth, memory)
     raw = [snapshots.raw_values(frame.raw) for frame in frames]
     found = [
-        ("capture", frames_wrong(damage, truth, probe.count, probe.status, raw)),
-        ("walk", few_wrong(damage, truth, probe.few_count, probe.few_status, few)),
+        ("capture", frames_wrong(damage, truth, seen, probe.count, probe.status, raw)),
+        ("walk", few_wrong(damage, seen, probe.few_count, few)),
         ("capture", texts_wrong(damage, truth, frames)),
         ("threads", threads_wrong(damage, truth, probe)),
         ("reads", reads_wrong(probe)),
@@ -362,7 +376,7 @@ def make_memories(info, tstate, read_by_loads):
     segments = snapshots.segments_of(recorder.recorded())
     target, error = snapshots.open_image(snapshots.image_of(info, segments=segments))
     pyunw.check(error)
-    return memories + [Memory("image of segments", target)] + guarded[1:], segments
+    return memories + [Memory("image of segments", target, segments=segments)] + guarded[1:], segments
 
 
 def run(helper, failures, blocked, only=None):
@@ -380,16 +394,16 @@ def run(helper, failures, blocked, only=None):
         memories = [memory for memory in memories if memory.label not in ("direct", "image of segments")]
     if only:
         memories = [memory for memory in memories if memory.label.startswith("guarded")]
-    asker = Asker(helper, memories, segments)
+    at = layout_offsets_type().from_address(helper.offsets_of(opened))
+    asker = Asker(helper, memories, segments, at)
     truth, most_reads = None, 0
     plan = [Damage("same", "nothing", [])]
     for number, damage in enumerate(plan):
         # The dear memories are asked of some of each kind: their reads fail as those of the others.
-        answers = asker.ask_all(tstate, damage.patches, None if number % DEAR_EVERY == 0 else len(memories) - DEAR)
+        answers = asker.ask_all(tstate, damage, None if number % DEAR_EVERY == 0 else len(memories) - DEAR)
         if number == 0:
             said = asker.own if blocked is None else blocked.frames()
             truth = Truth(asker.probes[0], [(code, line) for code, _, _, _, line in said], threads, current)
-            at = layout_offsets_type().from_address(helper.offsets_of(opened))
             maker = Maker(at, truth.frames, tstate, info.runtime, helper.end_of_mapping, blocked is None)
             plan += [damage for damage in maker.make() if not only or damage.kind in only]
         for memory, probe, status in answers:

@@ -2,17 +2,24 @@
  * Reads the threads of a self-checking program again and again while it runs, and judges each stack by the program's
  * own table of who may call whom from which line (judged.py writes it, tests/storms/checker.c looks it up).
  *
- *     judge PID TABLE CAPTURES [capture | once] [SABOTAGE]
+ *     judge PID TABLE CAPTURES [capture | once | stop] [SABOTAGE]
  *
+ * A moment of a thread is judged once, however long the thread stands in it.
+ *
+ * stop: the program, a child of the caller's, is stopped so many times at whatever moment that is, and each of its
+ * threads must then give one answer, always the same.
  * once: each frame is read and described once, without the second read that confirms it, to show what that one is for.
  * SABOTAGE: every so manyeth good stack is damaged, for the test of this test. Prints the first stacks that are wrong,
  * then the counters, one a line.
  */
 #include "checker.h"
+#include "moments.h"
 
+#include <dirent.h>
 #include <inttypes.h>
 #include <pyunwind_remote.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +34,8 @@ enum { ROOM = 700, MAX_RESIDENTS = 16, EVIDENCE = 5 };
     X(corrupt)     /* marked */                                                                                        \
     X(unconfirmed) /* not marked, without some innermost frames */                                                     \
     X(frames)                                                                                                          \
-    X(gone) /* threads that ended between the list and the capture, or had not begun: not counted as captures */       \
+    X(gone)  /* threads that ended between the list and the capture, or had not begun: not counted as captures */      \
+    X(again) /* looks at threads that had not moved since they were judged: not counted as captures */                 \
     X(lists)                                                                                                           \
     X(lists_torn)
 
@@ -36,6 +44,7 @@ static struct {
     COUNTERS(FIELD)
 } counted;
 
+static pid_t judged;
 static pyunw_addr residents[MAX_RESIDENTS]; /* thread states that have frames all the time */
 static int resident_count;
 static unsigned long sabotage_each;
@@ -194,38 +203,45 @@ static void judge_thread(const pyunw_target *target, pyunw_addr tstate, bool onc
     }
 }
 
-/* Where the threads that stay are at this moment: a digest of their innermost frames. 0: they are not to be read. */
-static uint64_t look(const pyunw_target *target)
+/* ---- Moments ---- */
+
+/* Of each thread: the moment that was judged last. A thread state that is another thread's by now has moved, too. */
+static struct moment {
+    pyunw_addr tstate;
+    uint64_t digest;
+} moments[64];
+
+static struct moment *last_moment(pyunw_addr tstate)
 {
-    enum { INNERMOST = 4 };
-    uint64_t digest = 0;
-    for (int n = 0; n < resident_count; n++) {
-        pyunw_frame_cursor cursor;
-        pyunw_raw_frame raw;
-        if (pyunw_frames_begin(target, residents[n], &cursor) < 0)
-            continue;
-        for (int depth = 0; depth < INNERMOST && pyunw_frames_next(&cursor, &raw) == 1; depth++)
-            digest = (digest ^ raw.code ^ raw.frame << 20 ^ (uint32_t)raw.offset) * UINT64_C(0x9e3779b97f4a7c15) + 1;
+    enum { MOST = sizeof moments / sizeof *moments };
+    static int replaced;
+    for (int n = 0; n < MOST; n++) {
+        if (moments[n].tstate == tstate)
+            return &moments[n];
     }
-    return digest;
+    struct moment *moment = &moments[replaced++ % MOST];
+    *moment = (struct moment){.tstate = tstate};
+    return moment;
 }
 
 /*
- * Until the program has moved since the last time. Of one that stands still for a while, since the machine is busy with
- * others, every capture would tell the same moment again, and the shares would say how busy the machine is.
+ * A thread that waits for the GIL, or that the system lets stand since the machine is busy with others, shows the same
+ * moment to every capture. It is judged once: the shares are of moments, not of how long each happens to last.
  */
-static void wait_for_another_moment(const pyunw_target *target)
+static void judge_new_moment(const pyunw_target *target, pyunw_addr tstate, bool once)
 {
-    static uint64_t before;
-    uint64_t now = look(target);
-    while (now == before && now != 0) {
-        (void)sched_yield();
-        now = look(target);
+    struct moment *last = last_moment(tstate);
+    uint64_t now = moment_of(judged, target, tstate);
+    if (now != 0 && now == last->digest) {
+        counted.again++;
+        return;
     }
-    before = now;
+    judge_thread(target, tstate, once);
+    last->digest = moment_of(judged, target, tstate); /* the capture took time: what it saw may be later than `now` */
 }
 
-/* All threads once, but for the main thread, which stands still. Less than 0 where there is nothing to read any more.
+/*
+ * All threads once, but for the main thread, which stands still. Less than 0 where there is nothing to read any more.
  */
 static int judge_all(const pyunw_target *target, uint64_t wanted, bool once)
 {
@@ -238,13 +254,93 @@ static int judge_all(const pyunw_target *target, uint64_t wanted, bool once)
         if (result == 0)
             return 0;
         if (result == 1 && (thread.flags & PYUNW_THREAD_MAIN) == 0)
-            judge_thread(target, thread.tstate, once);
+            judge_new_moment(target, thread.tstate, once);
     }
     if (result == PYUNW_ERR_TORN) {
         counted.lists_torn++;
         return 0;
     }
     return result;
+}
+
+static int judge(const pyunw_target *target, uint64_t wanted, bool once)
+{
+    int err = 0;
+    while (err >= 0 && counted.captures < wanted) {
+        uint64_t before = counted.captures;
+        err = judge_all(target, wanted, once);
+        if (counted.captures == before)
+            (void)sched_yield();
+    }
+    return err;
+}
+
+/* ---- A program that stands ---- */
+
+static bool all_stand(void)
+{
+    char path[64];
+    bool stand = true;
+    (void)snprintf(path, sizeof path, "/proc/%d/task", (int)judged);
+    DIR *tasks = opendir(path);
+    const struct dirent *task = NULL;
+    while (tasks != NULL && stand && (task = readdir(tasks)) != NULL) {
+        char stat[512] = "";
+        (void)snprintf(stat, sizeof stat, "/proc/%d/task/%s/stat", (int)judged, task->d_name);
+        FILE *file = task->d_name[0] == '.' ? NULL : fopen(stat, "r");
+        if (file == NULL)
+            continue;
+        stat[fread(stat, 1, sizeof stat - 1, file)] = '\0';
+        (void)fclose(file);
+        const char *name_end = strrchr(stat, ')');
+        stand = name_end != NULL && strncmp(name_end, ") T", 3) == 0;
+    }
+    if (tasks != NULL)
+        (void)closedir(tasks);
+    return stand;
+}
+
+/* Of a thread that stands, every capture and every digest are the first again. */
+static void judge_standing(const pyunw_target *target, pyunw_addr tstate)
+{
+    enum { TIMES = 3 };
+    static pyunw_frame first[ROOM];
+    pyunw_status status = {0};
+    pyunw_status again = {0};
+    uint64_t moment = moment_of(judged, target, tstate);
+    int count = pyunw_capture(target, tstate, first, ROOM, &status);
+    for (int n = 0; n < TIMES; n++) {
+        memset(frames, 0, sizeof frames);
+        int other = pyunw_capture(target, tstate, frames, ROOM, &again);
+        bool same = other == count && memcmp(&again, &status, sizeof status) == 0;
+        for (int m = 0; same && m < count; m++)
+            same = memcmp(&first[m].raw, &frames[m].raw, sizeof frames[m].raw) == 0;
+        if (!same || moment_of(judged, target, tstate) != moment || moment == 0) {
+            counted.wrong++;
+            show(same ? "another moment" : "another stack", 0, 0, other, &again);
+        }
+    }
+    counted.captures++;
+    counted.torn += status.end == PYUNW_TORN;
+    counted.corrupt += status.end == PYUNW_CORRUPT;
+}
+
+static int stop_and_judge(const pyunw_target *target, uint64_t times)
+{
+    uint64_t before = 0;
+    for (uint64_t n = 0; n < times; n++) {
+        while (moment_of(judged, target, residents[0]) == before)
+            (void)sched_yield();
+        if (kill(judged, SIGSTOP) < 0)
+            return PYUNW_ERR_NO_PROCESS;
+        while (!all_stand())
+            (void)sched_yield();
+        for (int m = 0; m < resident_count; m++)
+            judge_standing(target, residents[m]);
+        before = moment_of(judged, target, residents[0]);
+        (void)kill(judged, SIGCONT);
+    }
+    return 0;
 }
 
 int main(int argc, char **argv)
@@ -258,13 +354,12 @@ int main(int argc, char **argv)
     }
     uint64_t wanted = strtoull(argv[3], NULL, 10);
     bool once = argc > 4 && strcmp(argv[4], "once") == 0;
+    bool stops = argc > 4 && strcmp(argv[4], "stop") == 0;
     sabotage_each = argc > 5 ? strtoul(argv[5], NULL, 10) : 0;
-    pid_t pid = (pid_t)strtol(argv[1], NULL, 10);
-    int err = pyunw_open_pid(&target, pid, &options);
-    while (err >= 0 && counted.captures < wanted) {
-        wait_for_another_moment(&target);
-        err = judge_all(&target, wanted, once);
-    }
+    judged = (pid_t)strtol(argv[1], NULL, 10);
+    int err = pyunw_open_pid(&target, judged, &options);
+    if (err >= 0)
+        err = stops ? stop_and_judge(&target, wanted) : judge(&target, wanted, once);
     if (err < 0) {
         printf("%s: %s\n", pyunw_strerror(err), message);
         return 1;

@@ -5,12 +5,12 @@ The truth of stacks that are read while their program runs, without stopping it:
 call whom from which line (tests/storms), in one thread and in four with threads that come and go, read by
 pyunw_open_pid() and pyunw_capture(); every stack that is not marked is judged.
 
-Captures follow each other only once the program has moved, so that none tells the moment of the one before again,
-however busy the machine. The limits are shares of all captures. A few thousand say little of a share of 0.01 %, so a
-count fails only where a true share at the limit would exceed it less than once in ten million runs. --captures 200000
-tells more. Undecided stacks are told and not limited: a program that the system lets stand where its stack cannot be
-read (3.11 and 3.12, at the entry of the evaluation loop) is met there by many captures in a row, and how long it stands
-is the machine's affair.
+A moment of a thread is judged once: none of one that stands where its stack cannot be read (3.11 and 3.12, at the entry
+of the evaluation loop) is told again and again while the machine is busy with others. That a standing thread is known
+as such, and gives the same answer whenever it is asked, is tested by stopping the program at whatever moment it is.
+
+The limits are shares of all captures. A few thousand say little of a share of 0.01 %, so a count fails only where a true
+share at the limit would exceed it less than once in ten million runs. --captures 200000 tells more.
 """
 
 import argparse
@@ -27,8 +27,8 @@ from dumping import HERE, Program, check, finish
 
 CAPTURES = 2000  # of each variant
 VARIANTS = ("one", "four")
-LIMITS = {"wrong": 0.0001, "stale": 0.001}
-SHARES = ("wrong", "stale", "undecided")
+STOPS = 100  # of each variant
+LIMITS = {"wrong": 0.0001, "stale": 0.001, "undecided": 0.02}
 CHANCE = 1e-7
 
 
@@ -46,7 +46,7 @@ def most_by_chance(captures, share):
 
 def compile_judge():
     storms = os.path.join(os.path.dirname(HERE), "storms")
-    return compile_program("judge", os.path.join(HERE, "judge.c"), os.path.join(storms, "checker.c"),
+    return compile_program("judge", os.path.join(HERE, "judge.c"), os.path.join(HERE, "moments.c"), os.path.join(storms, "checker.c"),
                            flags=["-I" + storms, "-lpyunwind-remote"], pyunwind=True)
 
 
@@ -76,7 +76,7 @@ def percent(part, whole):
 
 def words(counters):
     captures = counters["captures"]
-    parts = ["%s %s" % (name, percent(counters[name], captures)) for name in SHARES]
+    parts = ["%s %s" % (name, percent(counters[name], captures)) for name in LIMITS]
     unmarked = captures - counters["undecided"]
     return "%d captures: %s; %s lost unconfirmed innermost frames" % (
         captures, ", ".join(parts), percent(counters["unconfirmed"], max(unmarked, 1)))
@@ -97,15 +97,27 @@ def check_the_judge():
     check(counters["wrong"] >= 15, "of 50 damaged stacks were found out:", counters["wrong"])
 
 
+def check_stops(variant, stops):
+    """A thread that stands is known to, whatever its stack is told to be."""
+    counters, evidence = judge(variant, stops, "stop")
+    check(counters["wrong"] == 0 and counters["captures"] >= stops, variant, "thread(s), stopped:", counters["wrong"],
+          "answers differ", counters)
+    print("%s, stopped: %d captures, %d undecided" % (variant, counters["captures"], counters["undecided"]))
+    print("".join(line + "\n" for line in evidence), end="")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--captures", type=int, default=CAPTURES, help="of each variant")
     parser.add_argument("--variant", choices=VARIANTS, action="append")
+    parser.add_argument("--stops", type=int, default=STOPS, help="of each variant")
     parser.add_argument("--once", action="store_true", help="without the second read, to compare")
     arguments = parser.parse_args()
     total = {}
     if not arguments.once:
         check_the_judge()
+        for variant in VARIANTS:
+            check_stops(variant, arguments.stops)
     for variant in arguments.variant or VARIANTS:
         counters, evidence = judge(variant, arguments.captures, "once" if arguments.once else "capture")
         print("%s: %s" % (variant, words(counters)))
