@@ -5,27 +5,25 @@
  */
 #include "process_dynamic.h"
 
-#include "process_read.h"
-
 enum { MANY_SEGMENTS = 64, MANY_ENTRIES = 256, MANY_CHAINED = 4096 };
 
 struct dynamic {
-    pid_t pid;
+    const struct source *source;
     pyunw_addr bias;
     pyunw_addr symbols;
     pyunw_addr strings;
     pyunw_addr hash; /* DT_GNU_HASH */
 };
 
-static bool read_headers(pid_t pid, pyunw_addr begin, Elf64_Phdr *segments, size_t *count)
+static bool read_headers(const struct source *source, pyunw_addr begin, Elf64_Phdr *segments, size_t *count)
 {
     Elf64_Ehdr header;
-    if (pyunw_process_read(pid, begin, &header, sizeof header) < 0 || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
+    if (source_read(source, begin, &header, sizeof header) < 0 || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
         header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_machine != OWN_ELF_MACHINE ||
         header.e_phentsize != sizeof *segments || header.e_phnum > MANY_SEGMENTS)
         return false;
     *count = header.e_phnum;
-    return pyunw_process_read(pid, begin + header.e_phoff, segments, *count * sizeof *segments) == 0;
+    return source_read(source, begin + header.e_phoff, segments, *count * sizeof *segments) == 0;
 }
 
 /* glibc writes the loaded addresses into the section; others, and glibc for the vDSO, leave the file's. */
@@ -38,7 +36,7 @@ static bool read_dynamic_section(struct dynamic *dynamic, pyunw_addr address)
 {
     Elf64_Dyn entry;
     for (size_t n = 0; n < MANY_ENTRIES; n++) {
-        if (pyunw_process_read(dynamic->pid, address + n * sizeof entry, &entry, sizeof entry) < 0)
+        if (source_read(dynamic->source, address + n * sizeof entry, &entry, sizeof entry) < 0)
             return false;
         switch (entry.d_tag) {
         case DT_NULL:
@@ -59,14 +57,14 @@ static bool read_dynamic_section(struct dynamic *dynamic, pyunw_addr address)
     return false;
 }
 
-static bool find_dynamic(pid_t pid, pyunw_addr begin, struct dynamic *dynamic)
+static bool find_dynamic(const struct source *source, pyunw_addr begin, struct dynamic *dynamic)
 {
     Elf64_Phdr segments[MANY_SEGMENTS];
     size_t count = 0;
     pyunw_addr section = 0;
     bool has_bias = false;
-    *dynamic = (struct dynamic){.pid = pid};
-    if (!read_headers(pid, begin, segments, &count))
+    *dynamic = (struct dynamic){.source = source};
+    if (!read_headers(source, begin, segments, &count))
         return false;
     for (size_t n = 0; n < count; n++) {
         if (segments[n].p_type == PT_LOAD && segments[n].p_offset < 4096 && !has_bias) {
@@ -91,7 +89,7 @@ static uint32_t hash_name(const char *name)
 
 static bool read_word(const struct dynamic *dynamic, pyunw_addr address, uint32_t *word)
 {
-    return pyunw_process_read(dynamic->pid, address, word, sizeof *word) == 0;
+    return source_read(dynamic->source, address, word, sizeof *word) == 0;
 }
 
 static bool is_named(const struct dynamic *dynamic, const Elf64_Sym *symbol, const char *name)
@@ -99,7 +97,7 @@ static bool is_named(const struct dynamic *dynamic, const Elf64_Sym *symbol, con
     char there[32];
     size_t size = strlen(name) + 1;
     return symbol->st_shndx != SHN_UNDEF && size <= sizeof there &&
-           pyunw_process_read(dynamic->pid, dynamic->strings + symbol->st_name, there, size) == 0 &&
+           source_read(dynamic->source, dynamic->strings + symbol->st_name, there, size) == 0 &&
            memcmp(there, name, size) == 0;
 }
 
@@ -109,7 +107,7 @@ static bool find_symbol(const struct dynamic *dynamic, const char *name, Elf64_S
     uint32_t head[4];
     uint32_t index = 0;
     uint32_t hash = hash_name(name);
-    if (pyunw_process_read(dynamic->pid, dynamic->hash, head, sizeof head) < 0 || head[0] == 0)
+    if (source_read(dynamic->source, dynamic->hash, head, sizeof head) < 0 || head[0] == 0)
         return false;
     pyunw_addr buckets = dynamic->hash + sizeof head + sizeof(uint64_t) * (uint64_t)head[2];
     pyunw_addr chains = buckets + sizeof(uint32_t) * (uint64_t)head[0];
@@ -120,7 +118,7 @@ static bool find_symbol(const struct dynamic *dynamic, const char *name, Elf64_S
         if (!read_word(dynamic, chains + sizeof(uint32_t) * (uint64_t)(index - head[1]), &chained))
             return false;
         if ((chained | 1u) == (hash | 1u) &&
-            pyunw_process_read(dynamic->pid, dynamic->symbols + index * sizeof *symbol, symbol, sizeof *symbol) == 0 &&
+            source_read(dynamic->source, dynamic->symbols + index * sizeof *symbol, symbol, sizeof *symbol) == 0 &&
             is_named(dynamic, symbol, name))
             return true;
         if ((chained & 1u) != 0)
@@ -129,14 +127,14 @@ static bool find_symbol(const struct dynamic *dynamic, const char *name, Elf64_S
     return false;
 }
 
-bool pyunw_dynamic_look(pid_t pid, pyunw_addr begin, struct elf_marks *marks)
+bool pyunw_dynamic_look(const struct source *source, pyunw_addr begin, struct elf_marks *marks)
 {
     static const char *const names[] = {"_PyRuntime", "PyCode_Type",   "PyUnicode_Type",
                                         "Py_Version", "Py_GetVersion", "pypy_main_startup"};
     struct dynamic dynamic;
     Elf64_Sym symbol;
     *marks = (struct elf_marks){0};
-    if (!find_dynamic(pid, begin, &dynamic))
+    if (!find_dynamic(source, begin, &dynamic))
         return false;
     marks->bias = dynamic.bias;
     for (size_t n = 0; n < sizeof names / sizeof names[0]; n++) {

@@ -6,13 +6,12 @@
 #define PYUNW_TARGET_PROCESS_DYNAMIC_H
 
 #include "process_elf.h"
-
-#include <sys/types.h>
+#include "source.h"
 
 /*
  * Look at the ELF file whose offset 0 is mapped at begin, in the process's own memory: its dynamic symbols by their
  * hash table (DT_GNU_HASH). False where that is no ELF file for this architecture.
  */
-bool pyunw_dynamic_look(pid_t pid, pyunw_addr begin, struct elf_marks *marks);
+bool pyunw_dynamic_look(const struct source *source, pyunw_addr begin, struct elf_marks *marks);
 
 #endif

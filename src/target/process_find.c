@@ -1,13 +1,11 @@
 /*
- * Find the interpreters of another process: what its ELF files say, else the cookie.
+ * Find the interpreters of a process: what its ELF files say, else the cookie.
  * Signal-safe: no.
  */
 #include "process_find.h"
 
 #include "process_dynamic.h"
 #include "process_elf.h"
-#include "process_file.h"
-#include "process_read.h"
 #include "version_text.h"
 
 #include <unistd.h>
@@ -42,11 +40,11 @@ static pyunw_addr loaded(const struct elf_marks *marks, pyunw_addr address)
  * Py_GetVersion() puts together "3.8.18 (default, ...)" in static data, when the interpreter is initialized: in the
  * writable mappings of the file that begins at first, and the nameless one behind them.
  */
-static uint32_t find_version_in_data(const struct process_maps *maps, const struct mapping *first, uint32_t minor)
+static uint32_t find_version_in_data(const struct source *source, const struct mapping *first, uint32_t minor)
 {
     enum { LONG_DATA = 1 << 24 };
     struct version_search search = {.minor = minor, .with_build = true};
-    const struct mapping *end = maps->mappings + maps->count;
+    const struct mapping *end = source->maps->mappings + source->maps->count;
     for (const struct mapping *mapping = first + 1; mapping < end; mapping++) {
         bool of_file = mapping->inode == first->inode && mapping->device == first->device && mapping->offset != 0;
         bool behind_it = mapping->inode == 0 && mapping->path[0] == '\0' && mapping->begin == mapping[-1].end;
@@ -54,7 +52,7 @@ static uint32_t find_version_in_data(const struct process_maps *maps, const stru
         if (!of_file && !behind_it)
             break;
         char *bytes = mapping->readable && mapping->writable ? malloc(size) : NULL;
-        if (bytes != NULL && pyunw_process_read(maps->pid, mapping->begin, bytes, size) == 0)
+        if (bytes != NULL && source_read(source, mapping->begin, bytes, size) == 0)
             pyunw_version_search(&search, bytes, size, false);
         free(bytes);
     }
@@ -65,21 +63,21 @@ static uint32_t find_version_in_data(const struct process_maps *maps, const stru
  * From 3.11 on a constant tells the version. Before, the runtime's size tells the minor, which is all that its layout
  * takes, and a text the rest, where there is no doubt about it: in the data, else in the file.
  */
-static uint32_t find_version(const struct process_maps *maps, const struct mapping *first, int fd,
+static uint32_t find_version(const struct source *source, const struct mapping *first, int fd,
                              const struct elf_marks *marks)
 {
     uint64_t word = 0;
-    if (marks->version_at != 0 &&
-        pyunw_process_read(maps->pid, loaded(marks, marks->version_at), &word, sizeof word) == 0 && word >> 32 == 0)
+    if (marks->version_at != 0 && source_read(source, loaded(marks, marks->version_at), &word, sizeof word) == 0 &&
+        word >> 32 == 0)
         return (uint32_t)word;
     uint32_t minor = version_from_size(marks->found.runtime_size);
-    uint32_t version = find_version_in_data(maps, first, minor);
+    uint32_t version = find_version_in_data(source, first, minor);
     if (version == 0 && fd >= 0)
         version = pyunw_elf_find_version_text(fd, minor);
     return version != 0 ? version : minor;
 }
 
-static void take_marks(const struct process_maps *maps, const struct mapping *mapping, int fd, struct elf_marks *marks,
+static void take_marks(const struct source *source, const struct mapping *mapping, int fd, struct elf_marks *marks,
                        struct process_found *found)
 {
     struct found_interpreter *interpreter = &marks->found;
@@ -88,34 +86,34 @@ static void take_marks(const struct process_maps *maps, const struct mapping *ma
     if (interpreter->runtime == 0) {
         if (marks->exports_python && !marks->is_pypy) {
             found->has_old = true;
-            found->old_version = find_version(maps, mapping, fd, marks);
+            found->old_version = find_version(source, mapping, fd, marks);
         }
         return;
     }
-    interpreter->version = find_version(maps, mapping, fd, marks);
+    interpreter->version = find_version(source, mapping, fd, marks);
     interpreter->runtime = loaded(marks, interpreter->runtime);
     interpreter->code_type = loaded(marks, interpreter->code_type);
     interpreter->text_type = loaded(marks, interpreter->text_type);
-    add_interpreter(maps, interpreter, found);
+    add_interpreter(source->maps, interpreter, found);
 }
 
-static bool begins_elf_file(pid_t pid, const struct mapping *mapping)
+static bool begins_elf_file(const struct source *source, const struct mapping *mapping)
 {
     uint8_t magic[SELFMAG];
     return mapping->inode != 0 && mapping->offset == 0 && mapping->readable &&
-           pyunw_process_read(pid, mapping->begin, magic, sizeof magic) == 0 && memcmp(magic, ELFMAG, SELFMAG) == 0;
+           source_read(source, mapping->begin, magic, sizeof magic) == 0 && memcmp(magic, ELFMAG, SELFMAG) == 0;
 }
 
-static void look_at_file(const struct process_maps *maps, const struct mapping *mapping, struct process_found *found)
+static void look_at_file(const struct source *source, const struct mapping *mapping, struct process_found *found)
 {
     struct elf_marks marks;
-    int fd = pyunw_process_file_open(maps->pid, mapping);
+    int fd = source->open_file(source->files, mapping);
     if (fd >= 0) {
         if (pyunw_elf_look(fd, mapping->begin, &marks))
-            take_marks(maps, mapping, fd, &marks, found);
+            take_marks(source, mapping, fd, &marks, found);
         close(fd);
-    } else if (pyunw_dynamic_look(maps->pid, mapping->begin, &marks)) {
-        take_marks(maps, mapping, -1, &marks, found);
+    } else if (pyunw_dynamic_look(source, mapping->begin, &marks)) {
+        take_marks(source, mapping, -1, &marks, found);
     } else {
         found->unreadable++;
     }
@@ -123,19 +121,19 @@ static void look_at_file(const struct process_maps *maps, const struct mapping *
 
 /* ---- The cookie ---- */
 
-static void search_bytes(const struct process_maps *maps, pyunw_addr begin, const uint8_t *bytes, size_t size,
+static void search_bytes(const struct source *source, pyunw_addr begin, const uint8_t *bytes, size_t size,
                          struct process_found *found)
 {
     for (size_t at = 0; at + COOKIE_SIZE <= size; at += 8) {
         if (is_cookie(bytes + at)) {
             struct found_interpreter interpreter = {.runtime = begin + at};
-            add_interpreter(maps, &interpreter, found);
+            add_interpreter(source->maps, &interpreter, found);
         }
     }
 }
 
 /* Static data is a private, writable mapping of a file; it is read in pieces that overlap by a cookie. */
-static void search_mapping(const struct process_maps *maps, const struct mapping *mapping, struct process_found *found)
+static void search_mapping(const struct source *source, const struct mapping *mapping, struct process_found *found)
 {
     enum { PIECE = 1 << 16 };
     static const uint64_t long_data = UINT64_C(1) << 28;
@@ -143,28 +141,29 @@ static void search_mapping(const struct process_maps *maps, const struct mapping
     uint8_t *piece = malloc(PIECE);
     for (uint64_t at = 0; piece != NULL && at < size && at < long_data; at += PIECE - COOKIE_SIZE) {
         size_t wanted = size - at < PIECE ? (size_t)(size - at) : PIECE;
-        if (pyunw_process_read(maps->pid, mapping->begin + at, piece, wanted) < 0)
+        if (source_read(source, mapping->begin + at, piece, wanted) < 0)
             break;
-        search_bytes(maps, mapping->begin + at, piece, wanted, found);
+        search_bytes(source, mapping->begin + at, piece, wanted, found);
     }
     free(piece);
 }
 
-int pyunw_process_find(const struct process_maps *maps, struct process_found *found)
+int pyunw_process_find(const struct source *source, struct process_found *found)
 {
+    const struct process_maps *maps = source->maps;
     uint8_t byte = 0;
     *found = (struct process_found){0};
     for (size_t n = 0; n < maps->count; n++) {
         const struct mapping *mapping = &maps->mappings[n];
-        if (n == 0 && pyunw_process_read(maps->pid, mapping->begin, &byte, 1) == PYUNW_ERR_PERMISSION)
+        if (n == 0 && source_read(source, mapping->begin, &byte, 1) == PYUNW_ERR_PERMISSION)
             return PYUNW_ERR_PERMISSION;
-        if (begins_elf_file(maps->pid, mapping))
-            look_at_file(maps, mapping, found);
+        if (begins_elf_file(source, mapping))
+            look_at_file(source, mapping, found);
     }
     for (size_t n = 0; n < maps->count && found->count == 0; n++) {
         const struct mapping *mapping = &maps->mappings[n];
         if (mapping->inode != 0 && mapping->readable && mapping->writable)
-            search_mapping(maps, mapping, found);
+            search_mapping(source, mapping, found);
     }
     return PYUNW_OK;
 }

@@ -1,12 +1,12 @@
 /*
- * Find the interpreters of another process.
+ * Find the interpreters of a process that runs, or of which a core file is left.
  * Signal-safe: no. Include from: target (the half for other processes).
  */
 #ifndef PYUNW_TARGET_PROCESS_FIND_H
 #define PYUNW_TARGET_PROCESS_FIND_H
 
 #include "interpreter_marks.h"
-#include "process_maps.h"
+#include "source.h"
 
 enum { MANY_INTERPRETERS = 8 };
 
@@ -25,6 +25,6 @@ struct process_found {
  * Look at every ELF file that is mapped, whatever its name; then, where none has said anything, for the cookie in the
  * writable data. 0, or PYUNW_ERR_PERMISSION where the process's memory is refused.
  */
-int pyunw_process_find(const struct process_maps *maps, struct process_found *found);
+int pyunw_process_find(const struct source *source, struct process_found *found);
 
 #endif

@@ -1,0 +1,25 @@
+/*
+ * Where an interpreter is searched for, whatever it lies in: another process, or a core file.
+ * Signal-safe: no. Include from: target (the half for other processes).
+ */
+#ifndef PYUNW_TARGET_SOURCE_H
+#define PYUNW_TARGET_SOURCE_H
+
+#include "process_maps.h"
+
+struct source {
+    const struct process_maps *maps; /* borrowed */
+    pyunw_read_function read;
+    void *context; /* of read */
+    /* A descriptor of the file behind a mapping, to be closed, or -1 where that file is not to be had. */
+    int (*open_file)(void *files, const struct mapping *mapping);
+    void *files; /* of open_file */
+};
+
+/* Copy size bytes from address, all or nothing. */
+static inline int source_read(const struct source *source, pyunw_addr address, void *buffer, size_t size)
+{
+    return source->read(source->context, address, buffer, size);
+}
+
+#endif
