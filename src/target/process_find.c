@@ -6,6 +6,8 @@
 
 #include "process_dynamic.h"
 #include "process_elf.h"
+#include "process_invariants.h"
+#include "static_data.h"
 #include "version_text.h"
 
 #include <unistd.h>
@@ -37,25 +39,14 @@ static pyunw_addr loaded(const struct elf_marks *marks, pyunw_addr address)
 }
 
 /*
- * Py_GetVersion() puts together "3.8.18 (default, ...)" in static data, when the interpreter is initialized: in the
- * writable mappings of the file that begins at first, and the nameless one behind them.
+ * Py_GetVersion() puts together "3.8.18 (default, ...)" in static data, when the interpreter is initialized.
  */
 static uint32_t find_version_in_data(const struct source *source, const struct mapping *first, uint32_t minor)
 {
-    enum { LONG_DATA = 1 << 24 };
     struct version_search search = {.minor = minor, .with_build = true};
-    const struct mapping *end = source->maps->mappings + source->maps->count;
-    for (const struct mapping *mapping = first + 1; mapping < end; mapping++) {
-        bool of_file = mapping->inode == first->inode && mapping->device == first->device && mapping->offset != 0;
-        bool behind_it = mapping->inode == 0 && mapping->path[0] == '\0' && mapping->begin == mapping[-1].end;
-        size_t size = mapping->end - mapping->begin < LONG_DATA ? (size_t)(mapping->end - mapping->begin) : LONG_DATA;
-        if (!of_file && !behind_it)
-            break;
-        char *bytes = mapping->readable && mapping->writable ? malloc(size) : NULL;
-        if (bytes != NULL && source_read(source, mapping->begin, bytes, size) == 0)
-            pyunw_version_search(&search, bytes, size, false);
-        free(bytes);
-    }
+    struct static_data data = {.next = first + 1};
+    while (pyunw_static_data_next(source, first, &data))
+        pyunw_version_search(&search, (const char *)data.bytes, data.size, false);
     return version_found(&search);
 }
 
@@ -148,6 +139,22 @@ static void search_mapping(const struct source *source, const struct mapping *ma
     free(piece);
 }
 
+/* ---- Neither symbols, sections nor a cookie ---- */
+
+static void search_invariants(const struct source *source, const struct mapping *first, struct process_found *found)
+{
+    static const uint32_t minors[] = {0x03080000, 0x03090000, 0x030a0000, 0x030b0000, 0x030c0000};
+    for (size_t n = 0; n < sizeof minors / sizeof minors[0]; n++) {
+        struct found_interpreter interpreter = {.version = find_version_in_data(source, first, minors[n])};
+        if (interpreter.version == 0)
+            continue;
+        if (pyunw_invariants_find(source, first, &interpreter))
+            add_interpreter(source->maps, &interpreter, found);
+        else
+            found->hidden_version = interpreter.version;
+    }
+}
+
 int pyunw_process_find(const struct source *source, struct process_found *found)
 {
     const struct process_maps *maps = source->maps;
@@ -164,6 +171,11 @@ int pyunw_process_find(const struct source *source, struct process_found *found)
         const struct mapping *mapping = &maps->mappings[n];
         if (mapping->inode != 0 && mapping->readable && mapping->writable)
             search_mapping(source, mapping, found);
+    }
+    bool told = found->count > 0 || found->has_old || found->has_pypy;
+    for (size_t n = 0; n < maps->count && !told; n++) {
+        if (begins_elf_file(source, &maps->mappings[n]))
+            search_invariants(source, &maps->mappings[n], found);
     }
     return PYUNW_OK;
 }

@@ -17,13 +17,15 @@ struct process_found {
     uint32_t old_version; /* of an interpreter without a _PyRuntime (before 3.7); 0: none, or unknown */
     bool has_old;         /* there is such an interpreter */
     bool has_pypy;
-    int files;      /* ELF files that were looked at */
-    int unreadable; /* files that could neither be opened nor read in the process's memory */
+    uint32_t hidden_version; /* of a CPython whose texts are there, and whose runtime is not to be found; 0: none */
+    int files;               /* ELF files that were looked at */
+    int unreadable;          /* files that could neither be opened nor read in the process's memory */
 };
 
 /*
  * Look at every ELF file that is mapped, whatever its name; then, where none has said anything, for the cookie in the
- * writable data. 0, or PYUNW_ERR_PERMISSION where the process's memory is refused.
+ * writable data, and for what only a runtime can be (3.8 to 3.12). 0, or PYUNW_ERR_PERMISSION where the
+ * process's memory is refused.
  */
 int pyunw_process_find(const struct source *source, struct process_found *found);
 
