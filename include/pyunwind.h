@@ -215,6 +215,7 @@ enum pyunw_thread_flags {
     PYUNW_THREAD_ATTACHED = 32,           /* attached to its interpreter (3.12+; before: holds the GIL) */
     PYUNW_THREAD_HAS_FRAMES = 64,         /* at least one frame, perhaps only an interpreter's entry frame */
     PYUNW_THREAD_FRAMES_UNREADABLE = 128, /* whether it has frames could not be read */
+    PYUNW_THREAD_WAITS_FOR_GIL = 256,     /* 3.15+, which alone tells; never set where the GIL is disabled */
 };
 
 /** One thread state. A thread that has entered several interpreters has one in each. */

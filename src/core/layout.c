@@ -58,8 +58,9 @@ static uint8_t find_row(const struct layout *layout)
 int pyunw_layout_derive(struct layout *layout)
 {
     const struct layout_thread *at = &layout->at.thread;
-    const uint32_t read_fields[] = {at->prev,   at->next,  at->interp,    at->frame, at->base_frame,
-                                    at->status, at->state, at->thread_id, at->id,    at->native_thread_id};
+    const uint32_t read_fields[] = {at->prev,       at->next,   at->interp,          at->frame,
+                                    at->base_frame, at->status, at->state,           at->gil_requested,
+                                    at->thread_id,  at->id,     at->native_thread_id};
     uint32_t span = 0;
     for (size_t n = 0; n < sizeof read_fields / sizeof read_fields[0]; n++) {
         if (read_fields[n] + 8 > span)

@@ -47,10 +47,11 @@ struct layout_thread { /* PyThreadState */
     uint32_t prev;
     uint32_t next;
     uint32_t interp;
-    uint32_t frame;      /* frame (3.8-3.10), cframe (3.11, 3.12), current_frame (3.13+) */
-    uint32_t base_frame; /* (or 0) 3.15: pointer to the embedded bottom frame */
-    uint32_t status;     /* (or 0) 3.12+: _status, bits */
-    uint32_t state;      /* (or 0) 3.13+: int, 1 attached */
+    uint32_t frame;         /* frame (3.8-3.10), cframe (3.11, 3.12), current_frame (3.13+) */
+    uint32_t base_frame;    /* (or 0) 3.15: pointer to the embedded bottom frame */
+    uint32_t status;        /* (or 0) 3.12+: _status, bits */
+    uint32_t state;         /* (or 0) 3.13+: int, 1 attached */
+    uint32_t gil_requested; /* (or 0) 3.15: int, 1 while it waits for the GIL */
     uint32_t thread_id;
     uint32_t native_thread_id; /* (or 0) 3.11+ */
     uint32_t id;

@@ -82,6 +82,10 @@ int pyunw_read_thread(const struct target *target, const struct memory *memory, 
     fields->interpreter = word_at(bytes, at->interp);
     fields->thread_id = word_at(bytes, at->thread_id);
     fields->id = word_at(bytes, at->id);
+    uint32_t requested = 0;
+    if (at->gil_requested != 0 && !layout->at.free_threaded)
+        memcpy(&requested, bytes + at->gil_requested, sizeof requested);
+    fields->waits_for_gil = requested != 0;
     fields->attached = is_attached(layout, word_at(bytes, at->status), word_at(bytes, at->state));
     look_for_frames(target, memory, word_at(bytes, at->frame), at->base_frame != 0 ? word_at(bytes, at->base_frame) : 0,
                     fields);

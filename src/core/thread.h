@@ -18,7 +18,8 @@ struct thread_fields {
     uint64_t thread_id;
     uint64_t native_id; /* 0: unknown */
     uint64_t id;
-    bool attached; /* 3.12+ */
+    bool attached;      /* 3.12+ */
+    bool waits_for_gil; /* 3.15+ */
     bool has_frames;
     bool frames_unreadable;
 };

@@ -95,6 +95,8 @@ static void tell(const struct thread_walk *walk, const struct thread_fields *fie
         flags |= PYUNW_THREAD_COLLECTING;
     if (fields->attached || (walk->target->layout.is.status_active == 0 && walk->tstate == walk->holder))
         flags |= PYUNW_THREAD_ATTACHED;
+    if (fields->waits_for_gil)
+        flags |= PYUNW_THREAD_WAITS_FOR_GIL;
     if (fields->has_frames)
         flags |= PYUNW_THREAD_HAS_FRAMES;
     if (fields->frames_unreadable)

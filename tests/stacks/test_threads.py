@@ -2,8 +2,8 @@
 """
 The thread list against threading.enumerate(), get_ident() and get_native_id(), with 1, 6 and 201 threads: ids, order
 and flags, with the GIL held and released; pyunw_current_thread() against PyThreadState_Get(); pyunw_thread_find()
-with addresses that are thread states and such that are not; a thread that Python does not know; the main thread's
-stack as another thread sees it.
+with addresses that are thread states and such that are not; a thread that Python does not know; one that waits for
+the GIL; the main thread's stack as another thread sees it.
 """
 
 import ctypes
@@ -165,6 +165,33 @@ def run_beside_blocked_main(function, *arguments):
     return result
 
 
+# ---- A thread that waits for the GIL --------------------------------------------------------------------------------
+
+
+def flags_of(target, thread_id):
+    (flags,) = [thread.flags for thread in pyunw.threads(target, pyunw.lib_holding_gil) if thread.thread_id == thread_id]
+    return flags
+
+
+def compare_waiting(target):
+    """A thread that has come back from C, while this one keeps the GIL; only 3.15 tells."""
+    interval = sys.getswitchinterval()
+    with BlockedThreads(1) as blocked:
+        ((other, _),) = blocked.states.items()
+        check(flags_of(target, other) & pyunw.PYUNW_THREAD_WAITS_FOR_GIL == 0, "a thread in C waits for the GIL")
+        sys.setswitchinterval(1000)
+        try:
+            write_holding_gil = ctypes.PyDLL(None).write
+            assert write_holding_gil(blocked.go[1], b"g", 1) == 1
+            while flags_of(target, other) & pyunw.PYUNW_THREAD_WAITS_FOR_GIL == 0:
+                pass
+            own = flags_of(target, threading.get_ident())
+            check(own & pyunw.PYUNW_THREAD_WAITS_FOR_GIL == 0, "who holds the GIL waits for it")
+        finally:
+            sys.setswitchinterval(interval)
+        blocked.threads[0].join()
+
+
 # ---- A thread that Python does not know -----------------------------------------------------------------------------
 
 
@@ -218,6 +245,8 @@ def main():
     for target in targets.values():
         compare_unknown_thread(target)
         known_only_while_inside(target)
+        if sys.version_info >= (3, 15) and GIL_CAN_BE_HELD:
+            compare_waiting(target)
     observer = Observer(targets, 64)
     run_beside_blocked_main(observer.compare_other, threading.main_thread().ident)
     print(
