@@ -2,7 +2,8 @@
 """
 Hand-made memories of a thread that runs on: they change from one walk to the next, in a way that is written here. What
 is given was seen by both walks that agree; what only a walk that was thrown away showed leaves no trace; damage that
-stays is told, also while the thread moves on.
+stays is told, also while the thread moves on. Frames that no call put where they are, and roots that are none yet, are
+waited out.
 """
 
 import ctypes
@@ -12,10 +13,12 @@ import sys
 sys.path.insert(0, os.path.join(os.environ["PYUNWIND_SOURCE"], "tests", "support"))
 
 import pyunw
-from maker import VERSIONS, Memory
+from maker import (CO_GENERATOR, CO_NEWLOCALS, CO_OPTIMIZED, FRAME_WORDS, OWNER_THREAD, VERSIONS, FrameInChunk, Memory,
+                   Structure)
 
 DAMAGED = 0x5000  # an address that no structure has
 WORD = 8
+PAGE = 4096
 MANY_FRAMES = 1 << 16  # of src/core/capture.c: no try begins after so many were looked at
 
 
@@ -177,11 +180,157 @@ def cost_of_a_restless_tail():
     return None if status.end == pyunw.PYUNW_TORN and not found else "end %d, %s" % (status.end, found)
 
 
+# ---- Frames that calls did not put where they are (3.11+) ----
+
+
+def put_current(running, frame, end):
+    """The thread executes this frame, with which its data stack ends."""
+    running.put(running.memory.cframe, "cframe.current_frame", frame.address)
+    running.memory.tstate.set(thread__datastack_top=end)
+
+
+def end_of(frame):
+    return frame.address + WORD * FRAME_WORDS
+
+
+def apart(version, gap, change):
+    """
+    A frame that links to the outermost, though it stands so many bytes behind that one's end: (memory, the answer, its
+    status). change(running, the frame, its code, the frames of the true stack, number of the walk)
+    """
+    memory, codes, frames = made(version, "inner", "middle", "outer")
+    code = memory.code("apart")
+    frame = FrameInChunk(memory, memory.chunk, end_of(frames[2]) + gap)
+    frame.set(frame__executable=code.address, frame__previous=frames[2].address)
+    frame.set(1, frame__owner=OWNER_THREAD, frame__is_entry=1)
+    memory.set_instruction(frame, code, 1)
+    memory.chunk.data.extend(bytes(WORD * FRAME_WORDS))
+    running = Running(memory, lambda walk: change(running, frame, code, frames, walk))
+    put_current(running, frame, end_of(frame))
+    found, status = running.capture(16)
+    return [name for name, _, _ in found], status, running.walks
+
+
+def goes_on(running, frame, code, frames, walk):
+    put_offset(running, frame, code, 2 * (walk % 5))
+
+
+def returned_later(running, frame, code, frames, walk):
+    goes_on(running, frame, code, frames, walk)
+    if walk > 20:
+        put_current(running, frames[0], end_of(frames[0]))
+
+
+LEFT_BEHIND = 2 * WORD * FRAME_WORDS  # where the innermost of two frames more would end
+
+
+def left_behind(version):
+    """A frame that an earlier call left there links to a live one: never given as called by that."""
+    found, status, walks = apart(version, LEFT_BEHIND, returned_later)
+    if (found, status.end) != (["inner", "middle", "outer"], pyunw.PYUNW_COMPLETE):
+        return "%s, a frame left behind: %s, end %d after %d walks" % (version, found, status.end, walks)
+    return None
+
+
+def left_behind_for_good(version):
+    """The same, and the thread never shows another: not believed as long as anything moves, and then it is."""
+    found, status, walks = apart(version, LEFT_BEHIND, goes_on)
+    if found or status.end != pyunw.PYUNW_TORN:
+        return "%s, a frame left behind that moves: %s, end %d after %d walks" % (version, found, status.end, walks)
+    found, status, walks = apart(version, LEFT_BEHIND, lambda *_: None)
+    if (found, status.end) != (["apart", "outer"], pyunw.PYUNW_COMPLETE):
+        return "%s, a stack that stands: %s, end %d after %d walks" % (version, found, status.end, walks)
+    return None
+
+
+def close_enough(version, gap):
+    """What calls do put between a frame and its caller's end."""
+    found, status, walks = apart(version, gap, goes_on)
+    if (found, status.end) != (["apart", "outer"], pyunw.PYUNW_COMPLETE) or walks > 4:
+        return "%s, %d bytes between frames: %s, end %d after %d walks" % (version, gap, found, status.end, walks)
+    return None
+
+
+def next_chunk(version):
+    """A call for which there was no room begins a chunk of its own."""
+    memory, codes, frames = made(version, "middle", "outer")
+    code = memory.code("inner")
+    chunk = Structure(memory, memory.at("chunk.data"))
+    chunk.set(chunk__size=2 * PAGE, chunk__previous=memory.chunk.address)
+    frame = FrameInChunk(memory, chunk, chunk.address + memory.at("chunk.data"))
+    frame.set(frame__executable=code.address, frame__previous=frames[0].address)
+    memory.set_instruction(frame, code, 1)
+    chunk.data.extend(bytes(WORD * FRAME_WORDS))
+    memory.tstate.set(thread__datastack_chunk=chunk.address, thread__datastack_limit=chunk.address + 2 * PAGE)
+    running = Running(memory, lambda walk: goes_on(running, frame, code, frames, walk))
+    put_current(running, frame, end_of(frame))
+    found, status = running.capture(16)
+    names = [name for name, _, _ in found]
+    if (names, status.end) != (["inner", "middle", "outer"], pyunw.PYUNW_COMPLETE) or running.walks > 4:
+        return "%s, a second chunk: %s, end %d after %d walks" % (version, names, status.end, running.walks)
+    return None
+
+
+# ---- Roots that are none yet (3.11, 3.12) ----
+
+
+def generator_of(names, generator, linked_from):
+    """3.11: what is told of a stack whose generator links to its caller from that walk on: (names, end)"""
+    memory = Memory("3.11")
+    codes = [memory.code(name, flags=CO_GENERATOR | CO_OPTIMIZED | CO_NEWLOCALS if number == generator else
+                         CO_OPTIMIZED | CO_NEWLOCALS) for number, name in enumerate(names)]
+    frames = memory.stack(*codes, generators={generator})
+    caller = frames[generator + 1].address if generator + 1 < len(frames) else 0
+    running = Running(memory, lambda walk: running.put(frames[generator], "frame.previous",
+                                                       caller if walk >= linked_from else 0))
+    found, status = running.capture(16)
+    return [name for name, _, _ in found], status.end
+
+
+NEVER = 10**6
+
+
+def generators():
+    """A generator that is just being linked to its caller is no root; one that C runs without a Python frame is."""
+    told = [
+        (generator_of(["it", "caller", "outer"], 0, 5), (["it", "caller", "outer"], pyunw.PYUNW_COMPLETE)),
+        (generator_of(["called", "it", "caller", "outer"], 1, 5),
+         (["called", "it", "caller", "outer"], pyunw.PYUNW_COMPLETE)),
+        (generator_of(["it", "caller"], 0, NEVER)[1], pyunw.PYUNW_CORRUPT),
+        (generator_of(["it"], 0, NEVER), (["it"], pyunw.PYUNW_COMPLETE)),
+        (generator_of(["called", "it"], 1, NEVER), (["called", "it"], pyunw.PYUNW_COMPLETE)),
+    ]
+    return "; ".join("a generator: %s, not %s" % pair for pair in told if pair[0] != pair[1])
+
+
+def thread_being_made(version, made_by):
+    """A thread state is in the list before it has a _PyCFrame: it has no frame yet, and is not damaged."""
+    memory, _, _ = made(version, "inner", "outer")
+    memory.tstate.set(thread__frame=0)
+
+    def change(walk):
+        memory.tstate.set(thread__frame=memory.cframe.address if walk >= made_by else 0)
+
+    running = Running(memory, change)
+    found, status = running.capture(16)
+    names = [name for name, _, _ in found]
+    right = ([], pyunw.PYUNW_NO_FRAME) if made_by == NEVER else (["inner", "outer"], pyunw.PYUNW_COMPLETE)
+    if (names, status.end) != right:
+        return "%s, a thread state that is being made: %s, end %d" % (version, names, status.end)
+    return None
+
+
 def main():
-    cases = [moved_before_a_walk_that_failed, pair_of_a_walk_that_failed, cost_of_a_restless_tail]
+    cases = [generators, moved_before_a_walk_that_failed, pair_of_a_walk_that_failed, cost_of_a_restless_tail]
     for version in ("3.9", "3.11", "3.12"):
         for change in (stands, innermost_runs, moved_once, damaged_later):
             cases.append(lambda version=version, change=change: damaged_root(version, change))
+    for version in ("3.11", "3.12"):
+        cases += [lambda version=version, case=case: case(version)
+                  for case in (left_behind, left_behind_for_good, next_chunk)]
+        cases += [lambda version=version, by=by: thread_being_made(version, by) for by in (NEVER, 2)]
+    cases += [lambda: close_enough("3.11", 0)]
+    cases += [lambda gap=gap: close_enough("3.12", gap) for gap in (0, 80, 128)]  # _Py_InitCleanup's frame, hidden
     for total, max in ((41, 60), (41, 62), (41, 41), (31, 60), (40, 127), (100, 60), (1, 8), (2, 9)):
         cases.append(lambda total=total, max=max: cycle(total, max))
     wrong = [why for why in (case() for case in cases) if why]
