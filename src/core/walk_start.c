@@ -90,6 +90,23 @@ static bool is_generator_code(const struct walk *walk, pyunw_addr code)
            (flags & 0x2a0u) != 0;
 }
 
+/* Of an entry frame the interpreter makes a code object of its own, or None, the executable (ceval.c). */
+static bool is_entry_executable(const struct walk *walk, pyunw_addr executable)
+{
+    static const char expected[] = "NoneType";
+    const struct layout_object *at = &walk->target->layout.at.object;
+    char name[sizeof expected];
+    pyunw_addr type = 0;
+    pyunw_addr name_at = 0;
+    if (!plausible_address(executable) || !read_word(walk, executable + at->type, &type) || !plausible_address(type))
+        return false;
+    if (type == walk->code_type)
+        return true;
+    return read_word(walk, type + at->tp_name, &name_at) && name_at >= 4096 &&
+           pyunw_read(&walk->memory, name_at, name, sizeof name) == 0 &&
+           (memcmp(name, expected, sizeof name) == 0 || pyunw_is_code_type(walk->target, &walk->memory, type));
+}
+
 bool pyunw_stack_may_end(struct walk *walk)
 {
     const struct layout *layout = &walk->target->layout;
@@ -97,9 +114,11 @@ bool pyunw_stack_may_end(struct walk *walk)
     struct frame_fields fields;
     if (!read_frame(walk, last, &fields))
         return false;
+    if (layout->is.has_shims && walk->base_frame != 0 && last == walk->base_frame)
+        return owner_is_hidden(&layout->is, fields.owner);
     if (layout->is.has_shims)
-        return owner_is_hidden(&layout->is, fields.owner) &&
-               (walk->still || walk->base_frame == 0 || last == walk->base_frame);
+        return owner_is_hidden(&layout->is, fields.owner) && (walk->still || walk->base_frame == 0) &&
+               is_entry_executable(walk, fields.executable);
     /*
      * A function's only frame, while it is being entered or left, is not being run; any other such frame at the
      * bottom was left there by its callers.

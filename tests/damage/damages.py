@@ -57,13 +57,18 @@ class Maker:
         self.frame_addresses = [frame.raw[1] for frame in true]
         self.codes = [frame.raw[0] for frame in true]
         self.damages = []
-        self.like_entry = self.make_like_entry()
+        self.like_entries = {
+            "like an entry frame": self.make_like_entry(),
+            "like an entry frame at the bottom": self.make_like_entry(previous=0),
+            "like an entry frame at the bottom, of another object": self.make_like_entry(id(self), previous=0),
+        }
 
-    def make_like_entry(self):
-        """Bytes that pass for an entry frame (3.12+), which leads nowhere."""
+    def make_like_entry(self, executable=0, previous=UNMAPPED):
+        """Bytes that pass for an entry frame by their owner (3.12+)."""
         made = ctypes.create_string_buffer(self.at.frame.size + 8)
         made.address = ctypes.addressof(made) + 7 & ~7
-        ctypes.c_uint64.from_address(made.address + self.at.frame.previous).value = UNMAPPED
+        ctypes.c_uint64.from_address(made.address + self.at.frame.executable).value = executable
+        ctypes.c_uint64.from_address(made.address + self.at.frame.previous).value = previous
         for owner in OWNERS_OF_ENTRY_FRAMES.get(self.version, ())[:1]:
             ctypes.c_uint8.from_address(made.address + self.at.frame.owner).value = owner
         return made
@@ -132,7 +137,8 @@ class Maker:
             generator = self.true[number].raw[3] in GENERATORS
             ends = what == "NULL" and (self.version < (3, 11) or (self.version == (3, 11) and generator))
             self.add_link("cut" if ends else "link", "%s: %s" % (name, what), here, value, number)
-        self.add_link("link", name + ": like an entry frame", here, self.like_entry.address, number)
+        for what, made in self.like_entries.items():
+            self.add_link("link", "%s: %s" % (name, what), here, made.address, number)
         self.add_link("link", name + ": a cycle of one", here, frame, number)
         if number >= 2:
             self.add_link("link", name + ": a cycle of three", here, self.frame_addresses[number - 2], number)

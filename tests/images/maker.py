@@ -191,7 +191,7 @@ class Memory:
             inner.set(frame__previous=outer.address)
         self.chunk = chunk
         if self.minor >= 12 and frames:
-            self.shim = Structure(self, self.row["frame.size"]).set(1, frame__owner=OWNER_CSTACK)
+            self.shim = self.entry_frame()
             frames[-1].set(frame__previous=self.shim.address)
         if self.minor >= 11:
             self.cframe = Structure(self, 24).set(cframe__current_frame=frames[0].address if frames else 0)
@@ -200,6 +200,11 @@ class Memory:
         else:
             self.tstate.set(thread__frame=frames[0].address)
         return frames
+
+    def entry_frame(self):
+        """What the evaluation loop puts below the frames it runs (3.12+), with a code object of the interpreter's."""
+        made = Structure(self, self.row["frame.size"]).set(1, frame__owner=OWNER_CSTACK)
+        return made.set(frame__executable=self.code("<interpreter trampoline>").address)
 
     def frame_in_object(self):
         """A frame object (3.8 to 3.10), or a frame inside a generator object that is being run."""

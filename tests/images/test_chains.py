@@ -12,7 +12,7 @@ import sys
 sys.path.insert(0, os.path.join(os.environ["PYUNWIND_SOURCE"], "tests", "support"))
 
 import pyunw
-from maker import OWNER_CSTACK, Memory, Structure
+from maker import Memory
 
 SEEDS = 400
 
@@ -32,8 +32,7 @@ def chain_of(randomness):
         links.append((frame, number))
         between = memory.version == "3.12" and number + 1 < depth and randomness.random() < 0.4
         for _ in range(randomness.choice((1, 1, 2)) if between else 0):
-            entry = Structure(memory, memory.row["frame.size"]).set(1, frame__owner=OWNER_CSTACK)
-            links.append((entry, None))
+            links.append((memory.entry_frame(), None))
     if memory.version == "3.12":
         links.append((memory.shim, None))
     for (structure, _), (outer, _) in zip(links, links[1:]):

@@ -408,6 +408,21 @@ def no_entry_frame_at_the_bottom(memory):
     return Expected(NAMES, PYUNW_CORRUPT, frames[2].address)
 
 
+@image("3.12")
+def entry_frame_of_no_code(memory):
+    """What only its owner makes an entry frame is no bottom."""
+    three(memory)
+    memory.shim.set(frame__executable=0)
+    return Expected(NAMES, PYUNW_CORRUPT, memory.shim.address)
+
+
+@image("3.12")
+def entry_frame_of_another_object(memory):
+    three(memory)
+    memory.shim.set(frame__executable=memory.text("middle").address)
+    return Expected(NAMES, PYUNW_CORRUPT, memory.shim.address)
+
+
 @image("3.11")
 def bottom_that_is_not_the_first(memory):
     _, frames = three(memory)

@@ -44,6 +44,7 @@ class StandingThreads:
         self.ended = []
 
     def __enter__(self):
+        self.before = listed()
         for number in range(self.count):
             ready, gate, ended = (_thread.allocate_lock() for _ in range(3))
             for lock in (ready, gate, ended):
@@ -69,6 +70,13 @@ class StandingThreads:
         for gate, ended in zip(self.gates, self.ended):
             gate.release()
             ended.acquire()
+        # Without the GIL a thread has its thread state still when it has said that it ends.
+        while not listed() <= self.before:
+            os.sched_yield()
+
+
+def listed():
+    return {(thread.interpreter, thread.id) for thread in pyunw.threads(target)}
 
 
 def wait_until_detached(count):
