@@ -32,8 +32,9 @@ demo: ## Set up, build, and show tracebacks captured in signal handlers of Pytho
 	@$(MAKE) --no-print-directory all
 	@examples/demo/run
 
-bench: all ## Measure: time a frame, against the interpreter's own means; truth of stacks read from outside
+bench: all ## Measure: time a frame, against the interpreter's own means; reading from outside: cost, truth
 	@bench/run $(ARGS)
+	@bench/remote $(ARGS)
 	@bench/truth $(ARGS)
 
 storm: all ## Capture under a storm of signals, MINUTES=10 of each CPython; ARGS="--python 3.12" (tests/storms/run --help)

@@ -107,6 +107,14 @@ typedef struct {
     pyunw_addr runtime;  /* address of _PyRuntime, where a process holds more than one; 0: find it */
     char *message;       /* out, may be NULL: why opening failed, in words, with names and numbers */
     size_t message_size; /* bytes of room in message, the end included */
+    /*
+     * Added later: a size that ends before it is allowed. pyunw_open_pid() and pyunw_open_paused() only: room for pages
+     * of the process, which are then read many at once; captures are many times faster with it. Less than 64 KiB is not
+     * used; 1 MiB is plenty. Borrowed until the target is closed, and while it is used the target is for one thread at
+     * a time. NULL: every word is read by a system call of its own.
+     */
+    void *room;
+    size_t room_size; /* bytes */
 } pyunw_options;
 
 /** Contents of an image: what pyunw_open_image() reads instead of the own memory. */
@@ -123,6 +131,27 @@ typedef struct {
  */
 typedef int (*pyunw_read_function)(void *context, pyunw_addr address, void *buffer, size_t size);
 
+/** What is about to be read, for a pyunw_renew_function. */
+enum pyunw_purpose {
+    PYUNW_FOR_THREADS = 0, /* thread states and their lists */
+    PYUNW_FOR_FRAMES = 1,  /* one walk over the frames of a thread, with their code objects */
+    PYUNW_FOR_TEXTS = 2,   /* names and positions of the frames that were walked */
+    PYUNW_FOR_CHECK = 3,   /* a word that must be what it was */
+};
+
+/**
+ * Told by a target that may change: what is read from now on has to be read anew. A reader that keeps bytes must not
+ * serve any that it read before; two walks that are to agree would else be one. purpose: enum pyunw_purpose; what was
+ * read for the same purpose last is likely to be read again. As signal-safe as the reader.
+ */
+typedef void (*pyunw_renew_function)(void *context, int purpose);
+
+/**
+ * Told where bytes are likely to be read soon: a guess, and the address of nothing perhaps. A reader that keeps bytes
+ * may read them together with others. As signal-safe as the reader.
+ */
+typedef void (*pyunw_expect_function)(void *context, pyunw_addr address, size_t size);
+
 typedef struct {
     size_t size;                   /* sizeof(pyunw_image) */
     const pyunw_segment *segments; /* ascending by address, not overlapping; may be NULL */
@@ -134,6 +163,10 @@ typedef struct {
     uint32_t version;         /* PY_VERSION_HEX; 0: read from the image (3.13+, where _Py_DebugOffsets holds it) */
     int free_threaded;        /* used with version */
     pyunw_addr code_type;     /* address of PyCode_Type; 0: recognised by its name */
+    /* Added later: a size that ends before these is allowed. */
+    pyunw_renew_function renew;   /* for a reader that keeps bytes, with may_change; may be NULL */
+    pyunw_expect_function expect; /* may be NULL */
+    pyunw_addr text_type;         /* address of PyUnicode_Type; 0: recognised by its flags */
 } pyunw_image;
 
 /** What is known of an open target. */

@@ -23,9 +23,11 @@ extern "C" {
  *
  * The process is not stopped, and nothing of it is changed: its stacks are read while it runs, each until two reads
  * agree, and pyunw_status says what could not be settled. Every read is a process_vm_readv(2), or where that is refused
- * a pread(2) of /proc/PID/mem. The target holds no descriptor and no memory; pyunw_close() ends it. It names the
- * process by its number: when the process has ended reads fail, and of a process that was given the same number later
- * they tell nonsense. Whoever keeps a target for long compares the start time in /proc/PID/stat.
+ * a pread(2) of /proc/PID/mem. With options->room (pyunwind.h) pages are read many at once, anew for each walk and each
+ * description: a few calls for a stack that else takes hundreds, and fewer innermost frames that a thread which runs
+ * loses. The target holds no descriptor and no memory; pyunw_close() ends it. It names the process by its number: when
+ * the process has ended reads fail, and of a process that was given the same number later they tell nonsense. Whoever
+ * keeps a target for long compares the start time in /proc/PID/stat.
  *
  * Of two interpreters in one process the one that is initialized is opened, else the one that is loaded lower, unless
  * options->runtime names one.

@@ -8,6 +8,7 @@
 #include <argp.h>
 #include <errno.h>
 #include <limits.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -288,6 +289,7 @@ static bool wants_colour(FILE *out)
 
 static int dump_all(const struct dump_options *options)
 {
+    static char buffer[1 << 18]; /* of the output, which is long where there are many threads */
     struct dump dump = {.options = options, .out = stdout, .status = CLI_OK};
     if (options->output != NULL) {
         dump.out = fopen(options->output, "we");
@@ -296,6 +298,8 @@ static int dump_all(const struct dump_options *options)
             return CLI_INCOMPLETE;
         }
     }
+    (void)mallopt(M_TOP_PAD, 1 << 20); /* the heap, too, grows by large pieces */
+    (void)setvbuf(dump.out, buffer, _IOFBF, sizeof buffer);
     dump.coloured = wants_colour(dump.out);
     if (options->json)
         dump_json_begin(dump.out);

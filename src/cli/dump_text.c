@@ -31,18 +31,21 @@ size_t utf8_length(const unsigned char *bytes, size_t size)
 static void print_bytes(FILE *out, const char *text, size_t size)
 {
     const unsigned char *bytes = (const unsigned char *)text;
+    size_t plain = 0; /* from here on nothing is written yet, for it can be written as it is */
     for (size_t n = 0; n < size;) {
         size_t length = utf8_length(bytes + n, size - n);
         bool control =
             length == 1 ? bytes[n] < 0x20 || bytes[n] == 0x7f : length == 2 && bytes[n] == 0xc2 && bytes[n + 1] < 0xa0;
         if (length == 0 || control) {
+            (void)fwrite(bytes + plain, 1, n - plain, out);
             (void)fprintf(out, "\\x%02x", bytes[n + (length == 2)]);
             n += length == 0 ? 1 : length;
+            plain = n;
             continue;
         }
-        (void)fwrite(bytes + n, 1, length, out);
         n += length;
     }
+    (void)fwrite(bytes + plain, 1, size - plain, out);
 }
 
 static void print_text(FILE *out, const struct text *text)

@@ -6,6 +6,7 @@
 #include "control_group.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -24,8 +25,9 @@ char *read_whole_file(const char *path, size_t *size)
     char *text = fd >= 0 ? malloc(room) : NULL;
     while (text != NULL && (n = read(fd, text + *size, room - *size - 1)) > 0) {
         *size += (size_t)n;
+        /* The kernel gives all that there is, of the files of /proc that are no lists. */
         if (*size + 1 < room)
-            continue;
+            break;
         char *grown = room < LONG_FILE ? realloc(text, room * 2) : NULL;
         if (grown == NULL)
             break;
@@ -48,7 +50,8 @@ char *read_whole_file(const char *path, size_t *size)
 struct stat_fields {
     char state;
     pid_t parent;
-    uint64_t start; /* field 22 */
+    uint64_t start;  /* field 22 */
+    bool has_memory; /* field 23 is its size; a process that ends gives it back before it becomes a zombie */
 };
 
 static bool parse_stat(const char *text, struct stat_fields *fields, struct task *task)
@@ -72,16 +75,18 @@ static bool parse_stat(const char *text, struct stat_fields *fields, struct task
             return false;
         at++;
     }
-    fields->start = strtoull(at, NULL, 10);
+    char *end = NULL;
+    fields->start = strtoull(at, &end, 10);
+    fields->has_memory = strtoull(end, NULL, 10) != 0;
     return fields->state != '\0';
 }
 
-static bool read_stat(const char *path, struct stat_fields *fields, struct task *task)
+static bool read_stat(const char *path, struct stat_fields *fields)
 {
     size_t size = 0;
     char *text = read_whole_file(path, &size);
     *fields = (struct stat_fields){0};
-    bool good = text != NULL && parse_stat(text, fields, task);
+    bool good = text != NULL && parse_stat(text, fields, NULL);
     free(text);
     return good;
 }
@@ -90,7 +95,7 @@ static bool read_process_stat(pid_t pid, struct stat_fields *fields)
 {
     char path[64];
     (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    return read_stat(path, fields, NULL);
+    return read_stat(path, fields);
 }
 
 static double uptime_since(uint64_t start)
@@ -103,6 +108,57 @@ static double uptime_since(uint64_t start)
 }
 
 /* ---- Tasks ---- */
+
+/* Descriptors that are closed many at once: of a process with many tasks there are as many files to be read. */
+struct open_files {
+    int first;
+    int count; /* first, first + 1, ... */
+};
+
+enum { MANY_OPEN = 256 };
+
+static void close_files(struct open_files *files)
+{
+    if (files->count > 0 && close_range((unsigned)files->first, (unsigned)(files->first + files->count - 1), 0) != 0) {
+        for (int n = 0; n < files->count; n++) /* before Linux 5.9 */
+            (void)close(files->first + n);
+    }
+    files->count = 0;
+}
+
+static void close_later(struct open_files *files, int fd)
+{
+    if (files->count > 0 && fd != files->first + files->count)
+        close_files(files);
+    if (files->count == 0)
+        files->first = fd;
+    if (++files->count == MANY_OPEN)
+        close_files(files);
+}
+
+/* False where it has ended meanwhile. */
+static bool read_task(int folder, const char *name, struct open_files *files, struct task *task)
+{
+    char path[64];
+    char text[2048]; /* 52 numbers and a name */
+    struct stat_fields fields = {0};
+    (void)snprintf(path, sizeof path, "%s/stat", name);
+    int fd = openat(folder, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno == EMFILE) {
+        close_files(files);
+        fd = openat(folder, path, O_RDONLY | O_CLOEXEC);
+    }
+    if (fd < 0)
+        return false;
+    ssize_t size = read(fd, text, sizeof text - 1);
+    close_later(files, fd);
+    if (size <= 0)
+        return false;
+    text[size] = '\0';
+    bool good = parse_stat(text, &fields, task);
+    task->state = fields.state;
+    return good;
+}
 
 /* The number in the innermost pid namespace: the last of NSpid. */
 static pid_t read_inner_id(pid_t pid, pid_t id)
@@ -146,18 +202,15 @@ static bool read_tasks(struct process_info *info)
     if (folder == NULL)
         return false;
     bool other_namespace = read_inner_id(info->pid, info->pid) != info->pid;
+    struct open_files files = {0};
     for (struct dirent *entry = readdir(folder); entry != NULL && good; entry = readdir(folder)) {
         struct task task = {.id = (pid_t)strtol(entry->d_name, NULL, 10)};
-        struct stat_fields fields;
-        if (task.id <= 0)
+        if (task.id <= 0 || !read_task(dirfd(folder), entry->d_name, &files, &task))
             continue;
-        (void)snprintf(path, sizeof path, "/proc/%d/task/%d/stat", (int)info->pid, (int)task.id);
-        if (!read_stat(path, &fields, &task))
-            continue; /* it has ended meanwhile */
-        task.state = fields.state;
         task.inner_id = other_namespace ? read_inner_id(info->pid, task.id) : task.id;
         good = add_task(info, &room, &task);
     }
+    close_files(&files);
     (void)closedir(folder);
     return good;
 }
@@ -205,23 +258,11 @@ pid_t process_parent(pid_t pid)
     return read_process_stat(pid, &fields) ? fields.parent : -1;
 }
 
-/* A process that ends gives its memory back before it becomes a zombie. */
-static bool has_memory(pid_t pid)
-{
-    char path[64];
-    size_t size = 0;
-    (void)snprintf(path, sizeof path, "/proc/%d/statm", (int)pid);
-    char *text = read_whole_file(path, &size);
-    bool has = text != NULL && text[0] != '\0' && text[0] != '0';
-    free(text);
-    return has;
-}
-
 bool process_info_is_current(const struct process_info *info)
 {
     struct stat_fields fields;
     return read_process_stat(info->pid, &fields) && fields.start == info->start && fields.state != 'Z' &&
-           fields.state != 'X' && has_memory(info->pid);
+           fields.state != 'X' && fields.has_memory;
 }
 
 const struct task *process_info_task(const struct process_info *info, uint64_t inner_id)

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* ---- Texts ---- */
 
@@ -114,13 +115,18 @@ static bool grow_room(struct capture_room *room)
 static int capture(const pyunw_target *target, pyunw_addr tstate, struct capture_room *room, pyunw_status *status)
 {
     enum { TRIES = 8 };
+    static const struct timespec moment = {0, 200000};
     int count = 0;
     for (int n = 0; n < TRIES;) {
         count = pyunw_capture(target, tstate, room->frames, room->max, status);
         if (count < 0 || (status->end != PYUNW_TRUNCATED && status->end != PYUNW_TORN && status->end != PYUNW_CORRUPT))
             return count;
-        if (status->end != PYUNW_TRUNCATED || !grow_room(room))
-            n++;
+        if (status->end == PYUNW_TRUNCATED && grow_room(room))
+            continue;
+        /* One that stands where its stack cannot be told, since others have the processor, has to move on first. */
+        if (status->end == PYUNW_TORN)
+            (void)nanosleep(&moment, NULL);
+        n++;
     }
     return count;
 }
@@ -208,7 +214,12 @@ bool snapshot_read(pid_t pid, const struct standing *standing, struct snapshot *
 {
     pyunw_target target;
     pyunw_target_info about;
-    pyunw_options options = {.size = sizeof options, .message = message, .message_size = message_size};
+    static char room[1 << 21]; /* for the pages that are read of the process */
+    pyunw_options options = {.size = sizeof options,
+                             .message = message,
+                             .message_size = message_size,
+                             .room = room,
+                             .room_size = sizeof room};
     *snapshot = (struct snapshot){0};
     message[0] = '\0';
     int err = standing != NULL ? pyunw_open_paused(&target, standing->pause, &options)

@@ -59,6 +59,16 @@ static int describe_all(const struct walk *walk, const struct frame_array *array
     return count;
 }
 
+/* A memory that takes hints brings what describing needs at once. */
+static void expect_texts(const struct walk *walk, const struct frame_array *array, int count)
+{
+    enum { LOOK_AHEAD = 256 };
+    if (!array->described || !memory_takes_hints(&walk->memory))
+        return;
+    for (int n = 0; n < count && n < LOOK_AHEAD; n++)
+        pyunw_code_expect(walk->target, &walk->memory, raw_at(array, n)->code);
+}
+
 /* A chain that closes on itself is given once. */
 static int cut_cycle(const struct walk *walk, const struct frame_array *array, int count)
 {
@@ -104,6 +114,7 @@ static int take_all(struct walk *walk, const struct frame_array *array, pyunw_st
     int kept = cut_cycle(walk, array, count);
     if (kept < count)
         status->depth = kept;
+    expect_texts(walk, array, kept);
     return describe_all(walk, array, kept, status);
 }
 
@@ -122,6 +133,7 @@ __attribute__((noinline)) static int capture_still(const struct target *target, 
         return err;
     if (array->max >= 2 * LATE)
         walk.chain.mark_span = LATE / 2;
+    pyunw_walk_expect(&walk);
     return take_all(&walk, array, status);
 }
 
@@ -206,6 +218,7 @@ static bool describe_moved(struct walk *second, const struct frame_array *array,
         code_fingerprint(&fields) != frame->raw.reserved ||
         pyunw_code_position(target, &second->memory, &fields, frame->raw.offset, &frame->position) < 0)
         return false;
+    target_renew(target, PYUNW_FOR_CHECK);
     return pyunw_read_u64(&second->memory, frame->raw.frame + target->layout.at.frame.executable, &executable) == 0 &&
            (executable & ~(uint64_t)target->layout.is.stackref_tags) == frame->raw.code;
 }
@@ -281,6 +294,7 @@ static bool confirm(struct walk *walk, const struct frame_array *array, int coun
     struct agreement earlier = {0};
     int wanted = walk->runs ? 2 : 1;
     for (int n = 0; n < CONFIRMATIONS && (n == 0 || tries->looked_at < MANY_FRAMES); n++) {
+        target_renew(walk->target, PYUNW_FOR_FRAMES);
         if (pyunw_walk_begin(walk, walk->target, &memory, walk->tstate, motion) < 0)
             return false;
         bool agreed = agree(walk, array, count, tail, agreement);
@@ -323,6 +337,18 @@ static bool lie_as_called(struct walk *walk, const struct frame_array *array, in
     return true;
 }
 
+/*
+ * Describe what a walk showed. Read anew: what was kept from before a code object was seen may be another's texts. As
+ * long as that code object lives, which the second walk tells, so do its texts.
+ */
+static int describe_running(const struct walk *walk, const struct frame_array *array, int count, pyunw_status *status)
+{
+    expect_texts(walk, array, count);
+    if (array->described)
+        target_renew(walk->target, PYUNW_FOR_TEXTS);
+    return describe_all(walk, array, count, status);
+}
+
 /* One try: the count of frames that two walks agree on and *status, or -1 where they do not. */
 static int try_running(struct walk *walk, const struct frame_array *array, pyunw_status *status, struct tries *tries)
 {
@@ -336,11 +362,11 @@ static int try_running(struct walk *walk, const struct frame_array *array, pyunw
     enum pyunw_end end = (enum pyunw_end)status->end;
     int kept = cut_cycle(walk, array, count);
     bool whole = end != PYUNW_CORRUPT && end != PYUNW_TORN;
-    int described = whole ? describe_all(walk, array, kept, status) : kept;
+    int described = whole ? describe_running(walk, array, kept, status) : kept;
     if (!is_settled(tries, walk, array, count, status))
         return -1;
     if (!whole)
-        described = describe_all(walk, array, kept, status);
+        described = describe_running(walk, array, kept, status);
     bool saw_idle = walk->saw_idle;
     uint32_t cycle = walk->cycle;
     if (!confirm(walk, array, count, &tail, &agreement, tries))
@@ -384,9 +410,13 @@ __attribute__((noinline)) static int capture_running(const struct target *target
     struct tries tries = {0};
     while (tries.number++ < TRIES && (tries.number == 1 || tries.looked_at < MANY_FRAMES)) {
         bool runs = target->layout.is.has_cframe && !tries.stands && tries.number % 2 == 0;
+        if (tries.number > 1)
+            target_renew(target, PYUNW_FOR_FRAMES);
         int err = pyunw_walk_begin(&walk, target, memory, tstate, runs ? THREAD_RUNS : THREAD_MAY_RUN);
         if (err < 0)
             return err;
+        if (tries.number == 1)
+            pyunw_walk_expect(&walk);
         int count = try_running(&walk, array, status, &tries);
         if (count >= 0)
             return count;
@@ -408,6 +438,7 @@ static int capture(const pyunw_target *handle, pyunw_addr tstate, const struct f
     if (status == NULL)
         status = &unasked;
     *status = (pyunw_status){0};
+    target_renew(target, PYUNW_FOR_FRAMES);
     int err = pyunw_walk_choose(target, &tstate, &memory, &still);
     if (err < 0)
         return err;

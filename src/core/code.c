@@ -111,6 +111,7 @@ int pyunw_find_position(const pyunw_target *handle, const pyunw_raw_frame *raw, 
         return not_open(handle);
     if (raw == NULL || position == NULL)
         return PYUNW_ERR_ARGUMENT;
+    target_renew(target, PYUNW_FOR_TEXTS);
     struct memory memory = pyunw_described_memory(target);
     int err = pyunw_code_read(target, &memory, raw->code, &fields);
     return err < 0 ? err : pyunw_code_position(target, &memory, &fields, raw->offset, position);
@@ -186,6 +187,22 @@ static uint32_t initial_flags(const struct target *target)
     return target->layout.at.code.qualname == 0 ? PYUNW_QUALNAME_IS_NAME : 0;
 }
 
+void pyunw_code_expect(const struct target *target, const struct memory *memory, pyunw_addr code)
+{
+    enum { SHORT_TEXT = 128, SHORT_TABLE = 256 }; /* bytes, with their headers */
+    struct code_fields fields;
+    if (pyunw_code_read(target, memory, code, &fields) < 0)
+        return;
+    const pyunw_addr texts[] = {fields.filename, fields.name, fields.qualname};
+    memory_expect(memory, code, target->layout.at.code.size);
+    for (size_t n = 0; n < sizeof texts / sizeof texts[0]; n++) {
+        if (plausible_address(texts[n]))
+            memory_expect(memory, texts[n], SHORT_TEXT);
+    }
+    if (plausible_address(fields.table))
+        memory_expect(memory, fields.table, SHORT_TABLE);
+}
+
 int pyunw_code_describe(const struct target *target, const struct memory *memory, const pyunw_raw_frame *raw,
                         pyunw_frame *frame)
 {
@@ -215,6 +232,7 @@ int pyunw_describe(const pyunw_target *handle, const pyunw_raw_frame *raw, pyunw
         return not_open(handle);
     if (raw == NULL || frame == NULL)
         return PYUNW_ERR_ARGUMENT;
+    target_renew(target, PYUNW_FOR_TEXTS);
     struct memory memory = pyunw_described_memory(target);
     return pyunw_code_describe(target, &memory, raw, frame);
 }
@@ -232,6 +250,7 @@ int pyunw_describe_into(const pyunw_target *handle, const pyunw_raw_frame *raw, 
         if (texts[n]->data == NULL && texts[n]->size > 0)
             return PYUNW_ERR_ARGUMENT;
     }
+    target_renew(target, PYUNW_FOR_TEXTS);
     struct memory memory = pyunw_described_memory(target);
     int err = pyunw_code_read(target, &memory, raw->code, &fields);
     if (err < 0)
@@ -320,6 +339,7 @@ int pyunw_identify_code(const pyunw_target *handle, pyunw_addr code, pyunw_code_
         return not_open(handle);
     if (identity == NULL)
         return PYUNW_ERR_ARGUMENT;
+    target_renew(target, PYUNW_FOR_TEXTS);
     struct memory memory = pyunw_described_memory(target);
     int err = pyunw_code_read(target, &memory, code, &fields);
     if (err < 0)

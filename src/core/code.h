@@ -38,6 +38,9 @@ int pyunw_code_read(const struct target *target, const struct memory *memory, py
 int pyunw_code_position(const struct target *target, const struct memory *memory, const struct code_fields *fields,
                         int32_t offset, pyunw_position *position);
 
+/* Tell a memory that takes hints what describing a code object will read; it was read just now. */
+void pyunw_code_expect(const struct target *target, const struct memory *memory, pyunw_addr code);
+
 /* Describe into a public frame; raw is kept in it. Errors as pyunw_code_read(). */
 int pyunw_code_describe(const struct target *target, const struct memory *memory, const pyunw_raw_frame *raw,
                         pyunw_frame *frame);

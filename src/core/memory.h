@@ -47,6 +47,17 @@ int pyunw_read(const struct memory *memory, pyunw_addr address, void *buffer, si
 /* Copy as many of size bytes as can be had before the next page ends, and at least min. The count, or an error. */
 int pyunw_read_some(const struct memory *memory, pyunw_addr address, void *buffer, size_t min, size_t size);
 
+/* Does telling it what will be read make reading faster? */
+static inline bool memory_takes_hints(const struct memory *memory)
+{
+    return memory->kind == MEMORY_IMAGE && memory->image->expect != NULL;
+}
+
+static inline void memory_expect(const struct memory *memory, pyunw_addr address, size_t size)
+{
+    memory->image->expect(memory->image->context, address, size);
+}
+
 /* Could a structure of CPython's begin here? Aligned, not in the first page, in the lower half of the address space. */
 ALWAYS_INLINE bool plausible_address(pyunw_addr address)
 {

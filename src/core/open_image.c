@@ -4,9 +4,12 @@
  */
 #include "target.h"
 
+/* What the first release's structures held: what was added later may be missing. */
+enum { IMAGE_SIZE_MIN = offsetof(pyunw_image, renew) };
+
 static int refuse(const pyunw_options *options, int err, const char *what)
 {
-    if (options == NULL || options->size < sizeof *options || options->message == NULL || options->message_size == 0)
+    if (options == NULL || options->size < OPTIONS_SIZE_MIN || options->message == NULL || options->message_size == 0)
         return err;
     const char *parts[] = {pyunw_strerror(err), what != NULL ? ": " : "", what != NULL ? what : ""};
     size_t done = 0;
@@ -25,15 +28,17 @@ int pyunw_open_image(pyunw_target *handle, const pyunw_image *image, const pyunw
     if (handle == NULL)
         return PYUNW_ERR_ARGUMENT;
     memset(handle, 0, sizeof *handle);
-    if (image == NULL || image->size < sizeof *image || !plausible_address(image->runtime) ||
-        (image->segment_count > 0 && image->segments == NULL) || (options != NULL && options->size < sizeof *options))
+    if (image == NULL || image->size < IMAGE_SIZE_MIN || !plausible_address(image->runtime) ||
+        (image->segment_count > 0 && image->segments == NULL) || (options != NULL && options->size < OPTIONS_SIZE_MIN))
         return refuse(options, PYUNW_ERR_ARGUMENT, NULL);
-    target->image = *image;
+    memcpy(&target->image, image, image->size < sizeof target->image ? image->size : sizeof target->image);
     target->memory = PYUNW_MEMORY_IMAGE;
     target->runtime = image->runtime;
     target->code_type = image->code_type;
+    target->text_type = target->image.text_type;
     target->version = image->version;
     struct memory memory = pyunw_safe_memory(target);
+    target_renew(target, PYUNW_FOR_THREADS);
     int err = pyunw_target_choose_layout(target, &memory, image->free_threaded != 0, &what);
     if (err == 0) {
         err = pyunw_target_check(target, &memory, &what);

@@ -11,6 +11,9 @@
 
 static const uint64_t TARGET_MAGIC = UINT64_C(0x7079756e77746731); /* "pyunwtg1" */
 
+/* What the first release's pyunw_options held: what was added later may be missing. */
+enum { OPTIONS_SIZE_MIN = offsetof(pyunw_options, room) };
+
 struct target {
     uint64_t magic; /* TARGET_MAGIC while open */
     struct layout layout;
@@ -43,6 +46,13 @@ static inline int not_open(const pyunw_target *handle)
 static inline bool is_image(const struct target *target)
 {
     return target->memory == PYUNW_MEMORY_IMAGE;
+}
+
+/* What is read from here on is to be read anew: of an image that may change, nothing that its reader kept will do. */
+static inline void target_renew(const struct target *target, enum pyunw_purpose purpose)
+{
+    if (is_image(target) && target->image.may_change && target->image.renew != NULL)
+        target->image.renew(target->image.context, (int)purpose);
 }
 
 /* The calling thread's pthread_t. */

@@ -19,6 +19,7 @@ int pyunw_is_finalizing(const pyunw_target *handle)
     if (target == NULL)
         return not_open(handle);
     struct memory memory = pyunw_own_memory(target);
+    target_renew(target, PYUNW_FOR_THREADS);
     pyunw_addr main_interpreter = 0;
     pyunw_addr finalizing = 0;
     int err = pyunw_check_runtime(target, &memory, &main_interpreter);
@@ -65,6 +66,40 @@ static uint64_t word_at(const uint8_t *bytes, uint32_t offset)
     return word;
 }
 
+/* A thread state and its frames. What stands there is only told: nothing is checked. The next in the list, or 0. */
+static pyunw_addr expect_thread(const struct target *target, const struct memory *memory, pyunw_addr tstate)
+{
+    enum { LONG_CHUNK = 1 << 16 };
+    const struct layout_offsets *at = &target->layout.at;
+    pyunw_addr next = 0;
+    pyunw_addr frame = 0;
+    pyunw_addr chunk = 0;
+    pyunw_addr end = 0;
+    memory_expect(memory, tstate, target->layout.thread_span);
+    if (pyunw_read_u64(memory, tstate + at->thread.next, &next) < 0 ||
+        pyunw_read_u64(memory, tstate + at->thread.frame, &frame) < 0)
+        return 0;
+    if (plausible_address(frame))
+        memory_expect(memory, frame, at->frame.size);
+    uint32_t end_at = target->layout.is.has_cframe ? at->thread.datastack_top : at->thread.frame;
+    /* The pages between are the chunk's own. */
+    if (at->chunk.data != 0 && pyunw_read_u64(memory, tstate + at->thread.datastack_chunk, &chunk) == 0 &&
+        pyunw_read_u64(memory, tstate + end_at, &end) == 0 && plausible_address(chunk) && end > chunk &&
+        end - chunk < LONG_CHUNK)
+        memory_expect(memory, chunk, (size_t)(end - chunk));
+    return plausible_address(next) ? next : 0;
+}
+
+/* What is read next, where a caller walks the list and captures each: this thread, and then those behind it. */
+static void expect_threads(const struct target *target, const struct memory *memory, pyunw_addr tstate)
+{
+    pyunw_addr next = expect_thread(target, memory, tstate);
+    if (next != 0)
+        next = expect_thread(target, memory, next);
+    if (next != 0)
+        memory_expect(memory, next, target->layout.thread_span);
+}
+
 int pyunw_read_thread(const struct target *target, const struct memory *memory, pyunw_addr tstate,
                       struct thread_fields *fields)
 {
@@ -91,6 +126,8 @@ int pyunw_read_thread(const struct target *target, const struct memory *memory, 
                     fields);
     fields->native_id = at->native_thread_id != 0 ? word_at(bytes, at->native_thread_id)
                                                   : native_id_from_pthread(target, memory, fields->thread_id);
+    if (memory_takes_hints(memory))
+        expect_threads(target, memory, tstate);
     return PYUNW_OK;
 }
 

@@ -65,6 +65,7 @@ static int begin(const struct target *target, struct thread_walk *walk)
     pyunw_addr main_interpreter = 0;
     pyunw_addr head = 0;
     *walk = (struct thread_walk){.magic = CURSOR_MAGIC, .target = target, .memory = pyunw_safe_memory(target)};
+    target_renew(target, PYUNW_FOR_THREADS);
     int err = pyunw_check_runtime(target, &walk->memory, &main_interpreter);
     if (err == 0)
         err = read_at(walk, target->runtime + at->interpreters_head, &head);
@@ -191,8 +192,11 @@ static int next_thread(struct thread_walk *walk, pyunw_thread *thread)
         if (walk->interpreter == 0)
             return 0;
         enum place place = walk->told_any ? find_from_last(walk, &tstate, &fields) : PLACE_LOST;
-        for (int n = 0; place == PLACE_LOST && n < TRIES; n++)
+        for (int n = 0; place == PLACE_LOST && n < TRIES; n++) {
+            if (n > 0 || walk->told_any)
+                target_renew(walk->target, PYUNW_FOR_THREADS);
             place = find_from_head(walk, &tstate, &fields);
+        }
         if (place == PLACE_LOST)
             return walk->lost_times >= TRIES ? walk->lost_err : PYUNW_ERR_TORN;
         walk->lost_times = 0;

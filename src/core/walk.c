@@ -471,6 +471,42 @@ int pyunw_walk_take(struct walk *walk, pyunw_raw_frame *frames, size_t stride, i
     return max > 0 ? max - (int)taking.room : 0;
 }
 
+/* ---- What will be read ---- */
+
+enum { LOOK_AHEAD = 256 }; /* frames */
+
+/* 3.8-3.10: each code object's bytecode is an object of its own, whose size is looked at. */
+static void expect_bytecode(struct walk *walk, pyunw_addr code)
+{
+    const struct layout_offsets *at = &walk->target->layout.at;
+    pyunw_addr bytecode = 0;
+    if (read_word(walk, code + at->code.bytecode_object, &bytecode) && plausible_address(bytecode))
+        memory_expect(&walk->memory, bytecode, at->bytes.data);
+}
+
+static void expect_codes(struct walk *walk, bool bytecode)
+{
+    struct frame_fields fields;
+    pyunw_addr frame = walk->chain.next;
+    for (int n = 0; n < LOOK_AHEAD && read_frame(walk, frame, &fields); n++, frame = fields.previous) {
+        if (!plausible_address(fields.executable))
+            continue;
+        if (bytecode)
+            expect_bytecode(walk, fields.executable);
+        else
+            memory_expect(&walk->memory, fields.executable, walk->target->layout.at.code.size);
+    }
+}
+
+void pyunw_walk_expect(struct walk *walk)
+{
+    if (!memory_takes_hints(&walk->memory))
+        return;
+    expect_codes(walk, false);
+    if (walk->target->layout.is.instruction_scale != 0)
+        expect_codes(walk, true);
+}
+
 void pyunw_walk_status(const struct walk *walk, pyunw_status *status)
 {
     *status = (pyunw_status){
@@ -573,6 +609,7 @@ int pyunw_frames_begin(const pyunw_target *handle, pyunw_addr tstate, pyunw_fram
         return PYUNW_ERR_ARGUMENT;
     struct walk *walk = (struct walk *)(void *)cursor;
     walk->magic = 0;
+    target_renew(target, PYUNW_FOR_FRAMES);
     int err = pyunw_walk_choose(target, &tstate, &memory, &still);
     return err < 0 ? err : pyunw_walk_begin(walk, target, &memory, tstate, still ? THREAD_STANDS : THREAD_MAY_RUN);
 }

@@ -71,6 +71,12 @@ int pyunw_walk_begin(struct walk *walk, const struct target *target, const struc
  */
 int pyunw_walk_take(struct walk *walk, pyunw_raw_frame *frames, size_t stride, int max);
 
+/*
+ * Tell a memory that takes hints what a walk is about to read: the code objects of its frames. The walk stays where it
+ * is, at its beginning.
+ */
+void pyunw_walk_expect(struct walk *walk);
+
 void pyunw_walk_status(const struct walk *walk, pyunw_status *status);
 
 /*

@@ -68,6 +68,9 @@ static int open_once(pyunw_target *target, const struct subject *subject, const 
         .runtime = found->runtime,
         .version = found->version,
         .code_type = found->code_type,
+        .renew = subject->renew,
+        .expect = subject->expect,
+        .text_type = found->text_type,
     };
     int err = pyunw_open_image(target, &image, options);
     if (err < 0)

@@ -12,7 +12,10 @@ struct subject {
     pid_t pid;
     pyunw_read_function read;
     void *context;
-    int may_change; /* it runs on meanwhile */
+    int may_change;             /* it runs on meanwhile */
+    pyunw_renew_function renew; /* of a reader that keeps bytes, else NULL; and expect */
+    pyunw_expect_function expect;
+    int (*look_ahead)(void *context, bool begin); /* see struct source */
 };
 
 /*

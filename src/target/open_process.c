@@ -5,6 +5,7 @@
  */
 #include "choose_interpreter.h"
 #include "process_access.h"
+#include "process_blocks.h"
 #include "process_elf.h"
 #include "process_file.h"
 #include "process_pause.h"
@@ -16,6 +17,9 @@
 #include <limits.h>
 #include <stdio.h>
 #include <unistd.h>
+
+/* What the first release's pyunw_options held: what was added later may be missing. */
+enum { OPTIONS_SIZE_MIN = offsetof(pyunw_options, room) };
 
 /* ---- Is it a process that can be read? ---- */
 
@@ -57,15 +61,60 @@ static int open_file(void *files, const struct mapping *mapping)
     return pyunw_process_file_open(*(const pid_t *)files, mapping);
 }
 
-static int find_interpreters(pid_t pid, struct process_found *found)
+/* By few reads, as most interpreters are found: false where none was opened, and all has to be looked at. */
+static bool open_exported(pyunw_target *target, const struct subject *subject, const struct process_maps *maps,
+                          const pyunw_options *options)
+{
+    struct process_found found;
+    pid_t pid = subject->pid;
+    const struct source source = {
+        .maps = maps,
+        .read = subject->read,
+        .context = subject->context,
+        .open_file = open_file,
+        .files = &pid,
+        .look_ahead = subject->look_ahead,
+    };
+    if (subject->look_ahead == NULL)
+        return false;
+    pyunw_process_find_exported(&source, &found);
+    return found.count > 0 && pyunw_choose_interpreter(target, subject, &found, options) == PYUNW_OK;
+}
+
+static int open_any(pyunw_target *target, const struct subject *subject, const struct process_maps *maps,
+                    const struct process_status *status, const pyunw_options *options)
+{
+    struct process_found found;
+    pid_t pid = subject->pid;
+    const struct source source = {
+        .maps = maps,
+        .read = pyunw_process_read_image,
+        .context = process_context(pid),
+        .open_file = open_file,
+        .files = &pid,
+    };
+    int err = pyunw_process_find(&source, &found);
+    if (err == 0 && found.count == 0 && options->runtime == 0)
+        return refuse_program(options, status, &found);
+    return err < 0 ? err : pyunw_choose_interpreter(target, subject, &found, options);
+}
+
+static int open_mapped(pyunw_target *target, const struct subject *subject, const struct process_status *status,
+                       const pyunw_options *options)
 {
     struct process_maps maps;
-    int err = pyunw_process_maps_read(pid, &maps);
-    if (err < 0)
-        return err;
-    const struct source source = {&maps, pyunw_process_read_image, process_context(pid), open_file, &pid};
-    err = pyunw_process_find(&source, found);
-    pyunw_process_maps_free(&maps);
+    int no_maps = pyunw_process_maps_read(subject->pid, &maps);
+    if (no_maps == 0 && open_exported(target, subject, &maps, options)) {
+        pyunw_process_maps_free(&maps);
+        return PYUNW_OK;
+    }
+    int err = check_executable(subject->pid, status, options);
+    if (err == 0)
+        err = no_maps;
+    if (err == 0)
+        err = open_any(target, subject, &maps, status, options);
+    if (no_maps == 0)
+        pyunw_process_maps_free(&maps);
     return err;
 }
 
@@ -73,17 +122,10 @@ static int open_process(pyunw_target *target, const struct subject *subject, con
 {
     pid_t pid = subject->pid;
     struct process_status status;
-    struct process_found found;
     int err = pyunw_check_alive(pid, &status, options);
-    if (err == 0)
-        err = check_executable(pid, &status, options);
     if (err < 0)
         return err;
-    err = find_interpreters(pid, &found);
-    if (err == 0 && found.count == 0 && options->runtime == 0)
-        err = refuse_program(options, &status, &found);
-    else if (err == 0)
-        err = pyunw_choose_interpreter(target, subject, &found, options);
+    err = open_mapped(target, subject, &status, options);
     if (err == PYUNW_ERR_PERMISSION)
         return pyunw_refuse_permission(options, pid, status.user);
     if (err == 0 || err == PYUNW_ERR_NOT_INITIALIZED || err == PYUNW_ERR_FINALIZED)
@@ -101,7 +143,7 @@ static int open_subject(pyunw_target *target, const struct subject *subject, con
         return PYUNW_ERR_ARGUMENT;
     memset(target, 0, sizeof *target);
     /* What the caller's structure does not have is not looked at, the message's place among it. */
-    if (options->size < sizeof *options)
+    if (options->size < OPTIONS_SIZE_MIN)
         return PYUNW_ERR_ARGUMENT;
     if (subject->pid <= 0 || (options->runtime & 7) != 0)
         return pyunw_refuse(options, PYUNW_ERR_ARGUMENT, "asked for process %d, runtime %#llx", (int)subject->pid,
@@ -115,9 +157,26 @@ static int open_subject(pyunw_target *target, const struct subject *subject, con
     return err;
 }
 
+/* Read through the room that the caller gave, if any. */
+static void take_room(struct subject *subject, const pyunw_pause *pause, const pyunw_options *options)
+{
+    if (options == NULL || options->size < offsetof(pyunw_options, room_size) + sizeof options->room_size)
+        return;
+    struct blocks *blocks = pyunw_blocks_begin(options->room, options->room_size, subject->pid, pause);
+    if (blocks == NULL)
+        return;
+    subject->read = pyunw_blocks_read;
+    subject->context = blocks;
+    subject->renew = pyunw_blocks_renew;
+    subject->expect = pyunw_blocks_expect;
+    subject->look_ahead = pyunw_blocks_look_ahead;
+}
+
 int pyunw_open_pid(pyunw_target *target, pid_t pid, const pyunw_options *options)
 {
-    struct subject subject = {pid, pyunw_process_read_image, process_context(pid), 1};
+    struct subject subject = {
+        .pid = pid, .read = pyunw_process_read_image, .context = process_context(pid), .may_change = 1};
+    take_room(&subject, NULL, options);
     return open_subject(target, &subject, options);
 }
 
@@ -125,6 +184,9 @@ int pyunw_open_paused(pyunw_target *target, const pyunw_pause *pause, const pyun
 {
     struct subject subject = {0};
     if (pause != NULL)
-        subject = (struct subject){pyunw_pause_pid(pause), pyunw_pause_read_image, pyunw_pause_context(pause), 0};
+        subject = (struct subject){
+            .pid = pyunw_pause_pid(pause), .read = pyunw_pause_read_image, .context = pyunw_pause_context(pause)};
+    if (pause != NULL)
+        take_room(&subject, pause, options);
     return open_subject(target, &subject, options);
 }

@@ -73,7 +73,7 @@ static uint16_t find_tid_offset(const struct target *target)
 static int check_options(const pyunw_options *options)
 {
     /* What the caller's structure does not have is not looked at, the message's place among it. */
-    if (options->size < sizeof *options)
+    if (options->size < OPTIONS_SIZE_MIN)
         return PYUNW_ERR_ARGUMENT;
     bool memory_known = options->memory >= PYUNW_MEMORY_DEFAULT && options->memory <= PYUNW_MEMORY_GUARDED;
     bool guard_known = options->guard >= PYUNW_GUARD_DEFAULT && options->guard <= PYUNW_GUARD_PIPE;

@@ -45,6 +45,7 @@ int pyunw_process_status_read(pid_t pid, struct process_status *status)
 {
     char path[64];
     char line[256];
+    char buffer[4096];
     *status = (struct process_status){0};
     (void)snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
     FILE *file = fopen(path, "re");
@@ -52,7 +53,9 @@ int pyunw_process_status_read(pid_t pid, struct process_status *status)
         /* Without /proc nothing can be said of any process. */
         return access("/proc/self/status", R_OK) == 0 ? err_from_errno(errno) : PYUNW_ERR_SYSTEM;
     }
-    while (fgets(line, sizeof line, file) != NULL)
+    /* Nothing of interest stands behind the size of its memory, and each read of the file costs a call. */
+    (void)setvbuf(file, buffer, _IOFBF, sizeof buffer);
+    while (!status->has_memory && fgets(line, sizeof line, file) != NULL)
         take_line(line, status);
     (void)fclose(file);
     return status->group != 0 ? PYUNW_OK : PYUNW_ERR_NO_PROCESS;

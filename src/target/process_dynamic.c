@@ -32,23 +32,24 @@ static pyunw_addr loaded(const struct dynamic *dynamic, pyunw_addr address)
     return address >= dynamic->bias ? address : address + dynamic->bias;
 }
 
-static bool read_dynamic_section(struct dynamic *dynamic, pyunw_addr address)
+static bool read_dynamic_section(struct dynamic *dynamic, pyunw_addr address, uint64_t size)
 {
-    Elf64_Dyn entry;
-    for (size_t n = 0; n < MANY_ENTRIES; n++) {
-        if (source_read(dynamic->source, address + n * sizeof entry, &entry, sizeof entry) < 0)
-            return false;
-        switch (entry.d_tag) {
+    Elf64_Dyn entries[MANY_ENTRIES];
+    size_t count = size < sizeof entries ? (size_t)size / sizeof entries[0] : MANY_ENTRIES;
+    if (source_read(dynamic->source, address, entries, count * sizeof entries[0]) < 0)
+        return false;
+    for (size_t n = 0; n < count; n++) {
+        switch (entries[n].d_tag) {
         case DT_NULL:
             return dynamic->symbols != 0 && dynamic->strings != 0 && dynamic->hash != 0;
         case DT_SYMTAB:
-            dynamic->symbols = loaded(dynamic, entry.d_un.d_ptr);
+            dynamic->symbols = loaded(dynamic, entries[n].d_un.d_ptr);
             break;
         case DT_STRTAB:
-            dynamic->strings = loaded(dynamic, entry.d_un.d_ptr);
+            dynamic->strings = loaded(dynamic, entries[n].d_un.d_ptr);
             break;
         case DT_GNU_HASH:
-            dynamic->hash = loaded(dynamic, entry.d_un.d_ptr);
+            dynamic->hash = loaded(dynamic, entries[n].d_un.d_ptr);
             break;
         default:
             break;
@@ -61,7 +62,7 @@ static bool find_dynamic(const struct source *source, pyunw_addr begin, struct d
 {
     Elf64_Phdr segments[MANY_SEGMENTS];
     size_t count = 0;
-    pyunw_addr section = 0;
+    const Elf64_Phdr *section = NULL;
     bool has_bias = false;
     *dynamic = (struct dynamic){.source = source};
     if (!read_headers(source, begin, segments, &count))
@@ -72,9 +73,10 @@ static bool find_dynamic(const struct source *source, pyunw_addr begin, struct d
             has_bias = true;
         }
         if (segments[n].p_type == PT_DYNAMIC)
-            section = segments[n].p_vaddr;
+            section = &segments[n];
     }
-    return has_bias && section != 0 && read_dynamic_section(dynamic, section + dynamic->bias);
+    return has_bias && section != NULL &&
+           read_dynamic_section(dynamic, section->p_vaddr + dynamic->bias, section->p_memsz);
 }
 
 /* ---- One symbol ---- */
@@ -101,13 +103,26 @@ static bool is_named(const struct dynamic *dynamic, const Elf64_Sym *symbol, con
            memcmp(there, name, size) == 0;
 }
 
+/* May a name of this hash be in the table? Its filter (Bloom's) mostly says when it is not. */
+static bool may_hold(const struct dynamic *dynamic, const uint32_t head[4], uint32_t hash)
+{
+    enum { BITS = 64 };
+    uint64_t word = 0;
+    if (head[2] == 0)
+        return false;
+    pyunw_addr at = dynamic->hash + 4 * sizeof *head + sizeof word * (uint64_t)(hash / BITS % head[2]);
+    return source_read(dynamic->source, at, &word, sizeof word) == 0 && (word >> hash % BITS & 1u) != 0 &&
+           (word >> (hash >> head[3] % 32u) % BITS & 1u) != 0;
+}
+
 /* The table: count of buckets, first symbol that is hashed, words of the filter, its shift; filter, buckets, chains. */
 static bool find_symbol(const struct dynamic *dynamic, const char *name, Elf64_Sym *symbol)
 {
     uint32_t head[4];
     uint32_t index = 0;
     uint32_t hash = hash_name(name);
-    if (source_read(dynamic->source, dynamic->hash, head, sizeof head) < 0 || head[0] == 0)
+    if (source_read(dynamic->source, dynamic->hash, head, sizeof head) < 0 || head[0] == 0 ||
+        !may_hold(dynamic, head, hash))
         return false;
     pyunw_addr buckets = dynamic->hash + sizeof head + sizeof(uint64_t) * (uint64_t)head[2];
     pyunw_addr chains = buckets + sizeof(uint32_t) * (uint64_t)head[0];
@@ -142,4 +157,11 @@ bool pyunw_dynamic_look(const struct source *source, pyunw_addr begin, struct el
             pyunw_elf_take_symbol(marks, names[n], symbol.st_value, symbol.st_size);
     }
     return true;
+}
+
+bool pyunw_dynamic_has_runtime(const struct source *source, pyunw_addr begin)
+{
+    struct dynamic dynamic;
+    Elf64_Sym symbol;
+    return find_dynamic(source, begin, &dynamic) && find_symbol(&dynamic, "_PyRuntime", &symbol);
 }

@@ -1,5 +1,5 @@
 /*
- * The symbols of a loaded file whose bytes on disk are not to be had.
+ * The symbols of a loaded file, as they lie in memory.
  * Signal-safe: no. Include from: target (the half for other processes).
  */
 #ifndef PYUNW_TARGET_PROCESS_DYNAMIC_H
@@ -13,5 +13,8 @@
  * hash table (DT_GNU_HASH). False where that is no ELF file for this architecture.
  */
 bool pyunw_dynamic_look(const struct source *source, pyunw_addr begin, struct elf_marks *marks);
+
+/* Does that file define _PyRuntime, as far as its hash table says? */
+bool pyunw_dynamic_has_runtime(const struct source *source, pyunw_addr begin);
 
 #endif

@@ -63,8 +63,11 @@ static uint32_t find_version(const struct source *source, const struct mapping *
         return (uint32_t)word;
     uint32_t minor = version_from_size(marks->found.runtime_size);
     uint32_t version = find_version_in_data(source, first, minor);
-    if (version == 0 && fd >= 0)
-        version = pyunw_elf_find_version_text(fd, minor);
+    int file = version == 0 && fd < 0 ? source->open_file(source->files, first) : fd;
+    if (version == 0 && file >= 0)
+        version = pyunw_elf_find_version_text(file, minor);
+    if (file >= 0 && file != fd)
+        close(file);
     return version != 0 ? version : minor;
 }
 
@@ -178,4 +181,33 @@ int pyunw_process_find(const struct source *source, struct process_found *found)
             search_invariants(source, &maps->mappings[n], found);
     }
     return PYUNW_OK;
+}
+
+static bool may_export(const struct mapping *mapping)
+{
+    return mapping->inode != 0 && mapping->offset == 0 && mapping->readable;
+}
+
+void pyunw_process_find_exported(const struct source *source, struct process_found *found)
+{
+    enum { LOOKS = 16 }; /* headers, dynamic sections, hash tables' parts, symbols, names */
+    const struct process_maps *maps = source->maps;
+    struct elf_marks marks;
+    int missing = 1;
+    *found = (struct process_found){0};
+    for (int look = 0; look < LOOKS && missing > 0; look++) {
+        (void)source->look_ahead(source->context, true);
+        for (size_t n = 0; n < maps->count; n++) {
+            pyunw_addr begin = maps->mappings[n].begin;
+            if (may_export(&maps->mappings[n]) && pyunw_dynamic_has_runtime(source, begin))
+                (void)pyunw_dynamic_look(source, begin, &marks);
+        }
+        missing = source->look_ahead(source->context, false);
+    }
+    for (size_t n = 0; n < maps->count; n++) {
+        const struct mapping *mapping = &maps->mappings[n];
+        if (may_export(mapping) && pyunw_dynamic_has_runtime(source, mapping->begin) &&
+            pyunw_dynamic_look(source, mapping->begin, &marks))
+            take_marks(source, mapping, -1, &marks, found);
+    }
 }

@@ -29,4 +29,10 @@ struct process_found {
  */
 int pyunw_process_find(const struct source *source, struct process_found *found);
 
+/*
+ * Only look for interpreters whose symbols the dynamic linker knows, as most are: in memory alone, by few reads of a
+ * source that looks ahead. What is not found may be there all the same.
+ */
+void pyunw_process_find_exported(const struct source *source, struct process_found *found);
+
 #endif

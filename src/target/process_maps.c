@@ -104,6 +104,9 @@ int pyunw_process_maps_read(pid_t pid, struct process_maps *maps)
     FILE *file = fopen(path, "re");
     if (file == NULL)
         return err_from_errno(errno);
+    /* The kernel gives no more than a page at once. */
+    char buffer[4096];
+    (void)setvbuf(file, buffer, _IOFBF, sizeof buffer);
     int err = read_lines(file, maps);
     (void)fclose(file);
     if (err < 0)

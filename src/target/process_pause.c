@@ -268,7 +268,7 @@ int pyunw_pause_process(pid_t pid, int limit, pyunw_pause **pause, const pyunw_o
     if (pause == NULL)
         return PYUNW_ERR_ARGUMENT;
     *pause = NULL;
-    if (options->size < sizeof *options)
+    if (options->size < offsetof(pyunw_options, room))
         return PYUNW_ERR_ARGUMENT;
     if (pid <= 0 || limit <= 0 || pid == getpid())
         return pyunw_refuse(options, PYUNW_ERR_ARGUMENT, "asked to pause process %d%s for %d ms at most", (int)pid,
@@ -305,6 +305,11 @@ pid_t pyunw_pause_pid(const pyunw_pause *pause)
 void *pyunw_pause_context(const pyunw_pause *pause)
 {
     return (void *)(uintptr_t)pause;
+}
+
+bool pyunw_pause_passed(const pyunw_pause *pause)
+{
+    return atomic_load(&pause->passed);
 }
 
 int pyunw_pause_read_image(void *context, pyunw_addr address, void *buffer, size_t size)

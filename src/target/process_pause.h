@@ -7,10 +7,15 @@
 
 #include "pyunwind_remote.h"
 
+#include <stdbool.h>
+
 pid_t pyunw_pause_pid(const pyunw_pause *pause);
 
 /* A pyunw_read_function of the process: PYUNW_ERR_TORN for what was read when it was running again. Signal-safe. */
 int pyunw_pause_read_image(void *context, pyunw_addr address, void *buffer, size_t size);
+
+/* Has its limit passed, and does the process run on? Signal-safe. */
+bool pyunw_pause_passed(const pyunw_pause *pause);
 
 /* The context that pyunw_pause_read_image() takes. */
 void *pyunw_pause_context(const pyunw_pause *pause);

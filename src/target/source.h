@@ -14,6 +14,11 @@ struct source {
     /* A descriptor of the file behind a mapping, to be closed, or -1 where that file is not to be had. */
     int (*open_file)(void *files, const struct mapping *mapping);
     void *files; /* of open_file */
+    /*
+     * Of a reader that keeps pages, else NULL. true: from now on a read of what is not kept fails, and is noted. false:
+     * all that was noted is read at once; the count of pages.
+     */
+    int (*look_ahead)(void *context, bool begin);
 };
 
 /* Copy size bytes from address, all or nothing. */

@@ -2,13 +2,15 @@
  * Reads the threads of a self-checking program again and again while it runs, and judges each stack by the program's
  * own table of who may call whom from which line (judged.py writes it, tests/storms/checker.c looks it up).
  *
- *     judge PID TABLE CAPTURES [capture | once | stop] [SABOTAGE]
+ *     judge PID TABLE CAPTURES [capture | bare | once | stop] [SABOTAGE]
  *
  * A moment of a thread is judged once, however long the thread stands in it.
  *
+ * capture: with room for pages, as the command does; bare: without, so that each word is read by a call of its own;
  * stop: the program, a child of the caller's, is stopped so many times at whatever moment that is, and each of its
- * threads must then give one answer, always the same.
- * once: each frame is read and described once, without the second read that confirms it, to show what that one is for.
+ * threads must then give one answer, always the same;
+ * once: bare, and each frame is read and described once, without the second read that confirms it, to show what that
+ * one is for.
  * SABOTAGE: every so manyeth good stack is damaged, for the test of this test. Prints the first stacks that are wrong,
  * then the counters, one a line.
  */
@@ -346,6 +348,7 @@ static int stop_and_judge(const pyunw_target *target, uint64_t times)
 int main(int argc, char **argv)
 {
     char message[512] = "";
+    static char room[1 << 21];
     pyunw_options options = {.size = sizeof options, .message = message, .message_size = sizeof message};
     pyunw_target target;
     if (argc < 4 || read_table(argv[2]) < 0) {
@@ -355,6 +358,10 @@ int main(int argc, char **argv)
     uint64_t wanted = strtoull(argv[3], NULL, 10);
     bool once = argc > 4 && strcmp(argv[4], "once") == 0;
     bool stops = argc > 4 && strcmp(argv[4], "stop") == 0;
+    if (argc <= 4 || strcmp(argv[4], "capture") == 0 || stops) {
+        options.room = room;
+        options.room_size = sizeof room;
+    }
     sabotage_each = argc > 5 ? strtoul(argv[5], NULL, 10) : 0;
     judged = (pid_t)strtol(argv[1], NULL, 10);
     int err = pyunw_open_pid(&target, judged, &options);

@@ -3,7 +3,8 @@
 """
 The truth of stacks that are read while their program runs, without stopping it: a program whose source says who may
 call whom from which line (tests/storms), in one thread and in four with threads that come and go, read by
-pyunw_open_pid() and pyunw_capture(); every stack that is not marked is judged.
+pyunw_open_pid() and pyunw_capture(); every stack that is not marked is judged. Most are read with room for pages, as the
+command does, some without.
 
 A moment of a thread is judged once: none of one that stands where its stack cannot be read (3.11 and 3.12, at the entry
 of the evaluation loop) is told again and again while the machine is busy with others. That a standing thread is known
@@ -111,6 +112,7 @@ def main():
     parser.add_argument("--captures", type=int, default=CAPTURES, help="of each variant")
     parser.add_argument("--variant", choices=VARIANTS, action="append")
     parser.add_argument("--stops", type=int, default=STOPS, help="of each variant")
+    parser.add_argument("--bare", action="store_true", help="only without room for pages, to compare")
     parser.add_argument("--once", action="store_true", help="without the second read, to compare")
     arguments = parser.parse_args()
     total = {}
@@ -118,12 +120,16 @@ def main():
         check_the_judge()
         for variant in VARIANTS:
             check_stops(variant, arguments.stops)
+    ways = [("once" if arguments.once else "bare", 1)]
+    if not arguments.bare and not arguments.once:
+        ways = [("capture", 0.8), ("bare", 0.2)]
     for variant in arguments.variant or VARIANTS:
-        counters, evidence = judge(variant, arguments.captures, "once" if arguments.once else "capture")
-        print("%s: %s" % (variant, words(counters)))
-        if not arguments.once:
-            check_limits(variant, counters, evidence)
-        add(total, counters)
+        for way, share in ways:
+            counters, evidence = judge(variant, math.ceil(share * arguments.captures), way)
+            print("%s, %s: %s" % (variant, way, words(counters)))
+            if not arguments.once:
+                check_limits(variant, counters, evidence)
+            add(total, counters)
     return finish(words(total))
 
 

@@ -338,9 +338,13 @@ def open_with(**fields):
 
 def check_options():
     size = ctypes.sizeof(pyunw.pyunw_options)
-    for wrong in (0, 1, 8, size - 8, size - 1):
+    first = pyunw.pyunw_options.room.offset  # the first release's structure ended there
+    for wrong in (0, 1, 8, first - 8, first - 1):
         result, _ = open_with(size=wrong)
         expect(result, ARGUMENT, "options of size %d" % wrong)
+    for right in (first, first + 8, size):
+        result, _ = open_with(size=right)
+        expect(result, 0, "options of size %d" % right)
     result, _ = open_with(size=size + 64)
     expect(result, 0, "options of a later version, longer")
     for memory in (-1, INT_MIN, pyunw.PYUNW_MEMORY_IMAGE, pyunw.PYUNW_MEMORY_IMAGE + 1, INT_MAX):
@@ -424,8 +428,10 @@ def check_images():
     good = pyunw.pyunw_image(size=size, runtime=runtime)
     expect(lib.pyunw_open_image(None, good, None), ARGUMENT, "pyunw_open_image(NULL)")
     expect(lib.pyunw_open_image(target, None, None), ARGUMENT, "pyunw_open_image(target, NULL)")
-    for wrong in (0, 8, size - 1):
+    first = pyunw.pyunw_image.renew.offset  # the first release's structure ended there
+    for wrong in (0, 8, first - 1):
         expect(open_image(size=wrong), ARGUMENT, "image of size %d" % wrong)
+    expect(open_image(size=first), FAULT, "an image of the first release's size")
     for wrong in (0, 1, 8, runtime + 4, 1 << 63, 2**64 - 8):
         expect(open_image(runtime=wrong), ARGUMENT, "image with runtime %#x" % wrong)
     expect(open_image(segment_count=1), ARGUMENT, "segments at NULL")

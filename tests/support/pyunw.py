@@ -118,6 +118,8 @@ class pyunw_options(Structure):
         ("runtime", pyunw_addr),
         ("message", c_void_p),  # char *: written by the library, so no Python bytes
         ("message_size", c_size_t),
+        ("room", c_void_p),
+        ("room_size", c_size_t),
     ]
 
 
@@ -127,6 +129,14 @@ class pyunw_segment(Structure):
 
 # int (*)(void *context, pyunw_addr address, void *buffer, size_t size)
 pyunw_read_function = ctypes.CFUNCTYPE(c_int, c_void_p, pyunw_addr, c_void_p, c_size_t)
+# void (*)(void *context, int purpose)
+pyunw_renew_function = ctypes.CFUNCTYPE(None, c_void_p, c_int)
+# void (*)(void *context, pyunw_addr address, size_t size)
+pyunw_expect_function = ctypes.CFUNCTYPE(None, c_void_p, pyunw_addr, c_size_t)
+PYUNW_FOR_THREADS = 0
+PYUNW_FOR_FRAMES = 1
+PYUNW_FOR_TEXTS = 2
+PYUNW_FOR_CHECK = 3
 
 
 class pyunw_image(Structure):
@@ -141,6 +151,9 @@ class pyunw_image(Structure):
         ("version", c_uint32),
         ("free_threaded", c_int),
         ("code_type", pyunw_addr),
+        ("renew", pyunw_renew_function),
+        ("expect", pyunw_expect_function),
+        ("text_type", pyunw_addr),
     ]
 
 

@@ -1,0 +1,87 @@
+# interpreters: each
+"""
+pyunw_options.room: whatever room is given to read another process with, however little or oddly placed, its threads and
+stacks are those that are read without: of a program that stands, of a paused one, and in a small room that holds a part
+of what is needed only.
+"""
+
+import ctypes
+import sys
+
+from dumping import Program, check, finish
+from pausing import OPTIONS, REMOTE, pause, pyunw, resume
+
+REMOTE.pyunw_open_pid.argtypes = [ctypes.POINTER(pyunw.pyunw_target), ctypes.c_int, OPTIONS]
+
+THREADS, DEPTH, ROOM = 12, 40, 1 << 21
+SIZES = (0, 1, 4096, (1 << 16) - 1, 1 << 16, (1 << 16) + 5000, 1 << 17, 1 << 20, ROOM)
+SHIFTS = (0, 1, 4095)  # bytes from a page's beginning
+
+PROGRAM = """
+import threading
+scope = {}
+for n in range(%d):
+    exec(compile("def level_%%d(stand):\\n    level_%%d(stand) if %%d else stand()\\n" %% (n, n + 1, n + 1 < %d),
+                 "file_%%d.py" %% n, "exec"), scope)
+stands, forever = threading.Semaphore(0), threading.Lock()
+forever.acquire()
+def stand():
+    stands.release()
+    forever.acquire()
+for n in range(%d):
+    threading.Thread(target=scope["level_0"], args=(stand,), daemon=True).start()
+for n in range(%d):
+    stands.acquire()
+print("ready", flush=True)
+forever.acquire()
+""" % (DEPTH, DEPTH, THREADS, THREADS)
+
+
+def read_all(open_target, room, size):
+    """[(thread, its frames)] of a target that is opened with this room."""
+    target = pyunw.pyunw_target()
+    options = pyunw.pyunw_options(size=ctypes.sizeof(pyunw.pyunw_options), room=room, room_size=size)
+    code = open_target(target, options)
+    assert code == 0, pyunw.lib.pyunw_strerror(code)
+    cursor, thread, status = pyunw.pyunw_thread_cursor(), pyunw.pyunw_thread(), pyunw.pyunw_status()
+    frames = (pyunw.pyunw_frame * 100)()
+    threads = []
+    pyunw.check(pyunw.lib.pyunw_threads_begin(target, cursor))
+    while pyunw.check(pyunw.lib.pyunw_threads_next(cursor, thread)) == 1:
+        count = pyunw.check(pyunw.lib.pyunw_capture(target, thread.tstate, frames, 100, status))
+        threads.append((thread.tstate, thread.id, thread.thread_id, status.end, status.unconfirmed,
+                        [(frame.raw.frame, frame.raw.offset, frame.text("filename"), frame.text("name"),
+                          frame.text("qualname"), frame.position.lineno) for frame in frames[:count]]))
+    pyunw.lib.pyunw_close(target)
+    return threads
+
+
+def compare(what, open_target, memory):
+    expected = read_all(open_target, None, 0)
+    check(len(expected) == THREADS + 1 and all(thread[3] == pyunw.PYUNW_COMPLETE for thread in expected), what, expected)
+    check(all(len(thread[5]) >= DEPTH for thread in expected[:-1]), what, "stacks of fewer frames")
+    for size in SIZES:
+        for shift in SHIFTS:
+            ctypes.memset(memory, 0xEE, ROOM + 3 * 4096)
+            begin = (ctypes.addressof(memory) + 4095) // 4096 * 4096 + shift
+            found = read_all(open_target, begin, size)
+            check(found == expected, what, "room of", size, "shifted by", shift, "says otherwise")
+            behind = ctypes.string_at(begin + size, 4096)
+            check(behind == b"\xee" * 4096, what, "room of", size, "was written beyond")
+
+
+def main():
+    memory = ctypes.create_string_buffer(ROOM + 3 * 4096)
+    with Program([sys.executable, "-c", PROGRAM]) as program:
+        compare("running", lambda target, options: REMOTE.pyunw_open_pid(target, program.pid, options), memory)
+        handle = pause(program.pid)
+        try:
+            compare("paused", lambda target, options: REMOTE.pyunw_open_paused(target, handle, options), memory)
+        finally:
+            check(resume(handle) == 0, "the limit has passed")
+    return finish("%d rooms, of a running and a paused program: the same %d stacks"
+                  % (len(SIZES) * len(SHIFTS), THREADS + 1))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
