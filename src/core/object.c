@@ -248,7 +248,7 @@ static int find_entries(struct object_reader *reader, pyunw_addr keys, pyunw_add
         return err;
     }
     err = pyunw_object_read_word(reader, keys + at->keys_size, &size);
-    if (err == 0 && (size > MANY_SLOTS || (size & 7) != 0))
+    if (err == 0 && size > MANY_SLOTS)
         err = PYUNW_ERR_CORRUPT;
     uint64_t width = size <= 0xff ? 1 : size <= 0xffff ? 2 : size <= UINT32_MAX ? 4 : 8;
     *entries = keys + at->keys_indices + size * width;

@@ -335,13 +335,13 @@ static NOINLINE void begin_container(struct writer *writer, pyunw_addr object, c
         put_end(writer, brackets->empty, level.subclass);
         return;
     }
-    if (result < 0) {
+    if (result < 0 && writer->reader.slots_left > 0) {
         put_unreadable(writer);
         put_end(writer, "", level.subclass);
         return;
     }
     put(writer, brackets->open);
-    if (writer->depth < writer->limits.depth) {
+    if (result == 1 && writer->depth < writer->limits.depth) {
         writer->levels[writer->depth++] = level;
         return;
     }
