@@ -2,7 +2,9 @@
 The oracle: repr() of a value, cut as pyunwind cuts it. Types whose repr() is their own are told by name and address.
 """
 
+import asyncio
 import collections
+import functools
 
 DEPTH, ITEMS, CHARACTERS = 3, 20, 200
 INT_BITS = 1140  # larger ones are hexadecimal
@@ -14,7 +16,7 @@ SCALARS = (type(None), bool, float, type(...), type(NotImplemented))
 BASES = (int, str, bytes, tuple, list, dict)  # whose subclasses are told by name and value
 
 
-IN_C = (collections.defaultdict,)  # whose types are made as classes are, from 3.12 on
+IN_C = (collections.defaultdict, functools.partial, asyncio.Task)  # whose types are made as classes are, from 3.12 on
 
 
 def type_name(kind):
