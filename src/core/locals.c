@@ -42,7 +42,8 @@ enum { CODE_OPTIMIZED = 1, CODE_VARARGS = 4, CODE_VARKEYWORDS = 8 };
 /* co_localspluskinds, Include/internal/pycore_code.h. */
 enum { KIND_CELL = 0x40, KIND_FREE = 0x80 };
 
-enum { MANY_SLOTS = 1 << 20 };
+/* More than code has, and more than is worth the search for the cells of arguments. */
+enum { MANY_SLOTS = 1 << 16, MANY_PAIRS = 1 << 20 };
 
 /* ---- The frame ---- */
 
@@ -69,7 +70,7 @@ static int read_frame_words(const struct target *target, const struct memory *me
 static int open_tuple(struct locals *locals, pyunw_addr field, int which)
 {
     pyunw_addr tuple = 0;
-    struct items items;
+    struct items items = {0};
     int err = pyunw_object_read_word(&locals->reader, field, &tuple);
     if (err == 0 && !plausible_address(tuple))
         err = PYUNW_ERR_CORRUPT;
@@ -113,6 +114,13 @@ static int open_names(struct locals *locals, pyunw_addr code)
     return err;
 }
 
+/* Arguments are the first of the names. */
+static bool are_arguments(const struct locals *locals)
+{
+    return locals->arguments <= locals->counts[0] &&
+           (locals->cell2arg == 0 || (uint64_t)locals->arguments * locals->counts[1] <= MANY_PAIRS);
+}
+
 static int begin_function(struct locals *locals, pyunw_addr code, uint32_t flags)
 {
     const struct layout_offsets *at = &locals->reader.target->layout.at;
@@ -124,8 +132,11 @@ static int begin_function(struct locals *locals, pyunw_addr code, uint32_t flags
     if (err < 0)
         return err;
     locals->slots = locals->frame + at->frame.localsplus;
+    if (positional > MANY_SLOTS || keyword > MANY_SLOTS)
+        return PYUNW_ERR_CORRUPT;
     locals->arguments = positional + keyword + ((flags & CODE_VARARGS) != 0) + ((flags & CODE_VARKEYWORDS) != 0);
-    return open_names(locals, code);
+    err = open_names(locals, code);
+    return err < 0 || are_arguments(locals) ? err : PYUNW_ERR_CORRUPT;
 }
 
 /* None where the namespace is no dictionary: a class body's may be what a metaclass made of it. */

@@ -476,11 +476,14 @@ int pyunw_describe_value(const pyunw_target *handle, pyunw_addr object, const py
 {
     static const pyunw_value_limits defaults = {.size = sizeof defaults, .depth = 3, .items = 20, .characters = 200};
     const struct target *target = open_target(handle);
-    struct writer writer = {.text = {buffer, size, 0, false}, .limits = limits != NULL ? *limits : defaults};
+    char *room = buffer;
     if (target == NULL)
         return not_open(handle);
-    if (buffer == NULL || size < VALUE_TEXT_SIZE_MIN || size > INT32_MAX || !are_limits(&writer.limits))
+    if (limits == NULL)
+        limits = &defaults;
+    if (room == NULL || size < VALUE_TEXT_SIZE_MIN || size > INT32_MAX || !are_limits(limits))
         return PYUNW_ERR_ARGUMENT;
+    struct writer writer = {.text = {room, size, 0, false}, .limits = *limits};
     struct memory memory = pyunw_safe_memory(target);
     pyunw_object_reader_begin(&writer.reader, target, &memory);
     put_value(&writer, object);

@@ -91,13 +91,16 @@ static char short_escape(uint32_t code_point, char quote)
     case '\\':
         return '\\';
     default:
-        return code_point == (uint8_t)quote ? quote : '\0';
+        break;
     }
+    if (code_point == (uint8_t)quote)
+        return quote;
+    return '\0';
 }
 
 void pyunw_value_text_quoted(struct value_text *text, uint32_t code_point, char quote)
 {
-    char bytes[6];
+    char bytes[6] = {0};
     char letter = short_escape(code_point, quote);
     if (letter != '\0')
         write_escape(text, letter, 0, 0);
