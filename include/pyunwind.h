@@ -540,7 +540,7 @@ PYUNW_API int pyunw_locals_end(const pyunw_local_cursor *cursor);
 /** How much of a value is written. Set .size = sizeof(pyunw_value_limits); all must be given. */
 typedef struct {
     size_t size;    /* bytes of this structure, as the caller was compiled */
-    int depth;      /* containers within each other, 0 to PYUNW_VALUE_DEPTH_MAX; a deeper one is [...] */
+    int depth;      /* containers and instances within each other, 0 to PYUNW_VALUE_DEPTH_MAX; deeper: [...] */
     int items;      /* of each container, 1 or more; then ", ..." */
     int characters; /* of each str or bytes, and digits of an int beyond 1,140 bits, 1 or more; then "..." */
 } pyunw_value_limits;
@@ -551,9 +551,10 @@ enum pyunw_value_flags {
 };
 
 /**
- * Describe an object as repr() would. No code of the target is run: what has a repr() of its own is told by type and
- * address, "<Point object at 0x7f5c0e2d1a90>"; subclasses of int, str, bytes, tuple, list and dict by type and value,
- * "Color(2)". An int beyond 1,140 bits is written in hexadecimal. Always read by a memory that cannot fault.
+ * Describe an object as repr() would. No code of the target is run: subclasses of int, str, bytes, tuple, list and dict
+ * are told by type and value, "Color(2)"; what else has a repr() of its own by type and address, of an instance of a
+ * class also what its __dict__ holds, "<Point object at 0x7f5c0e2d1a90: x=1, y=2>". An int beyond 1,140 bits is written
+ * in hexadecimal. Always read by a memory that cannot fault.
  * @param object  As pyunw_local.object; of a thread that runs on it may be gone or changed: best effort then.
  * @param limits  NULL: depth 3, 20 items, 200 characters.
  * @param buffer  Out: valid UTF-8 with a NUL behind it.

@@ -205,6 +205,14 @@ enum table_format {
     TABLE_LOCATIONS, /* co_linetable of PEP 657, the location table: 3.11+ */
 };
 
+/* Where an instance of a class has its attributes, if it has no dictionary yet. */
+enum attribute_format {
+    ATTRIBUTES_DICT,   /* nowhere: 3.8-3.10 */
+    ATTRIBUTES_VALUES, /* 3.11: PyDictValues *, before the pointer to the dictionary */
+    ATTRIBUTES_TAGGED, /* 3.12: in the place of that pointer, less 1 */
+    ATTRIBUTES_INLINE, /* 3.13+: PyDictValues, behind tp_basicsize bytes of the object */
+};
+
 /* What the sources say: how the fields are to be understood. */
 struct layout_semantics {
     uint8_t minor;
@@ -221,7 +229,9 @@ struct layout_semantics {
     uint8_t text_kind_shift;    /* where PyASCIIObject.state keeps kind, compact, ascii, ready */
     uint8_t text_compact_bit;
     uint8_t text_ascii_bit;
-    uint8_t text_ready_bit; /* 3.8-3.11; 0: always ready */
+    uint8_t text_ready_bit;   /* 3.8-3.11; 0: always ready */
+    uint8_t attribute_format; /* enum attribute_format */
+    uint8_t managed_dict;     /* 3.11+: words from the pointer to its dictionary to an instance (pycore_object.h) */
     uint8_t frame_specials; /* 3.11: words of a frame before its locals, FRAME_SPECIALS_SIZE; 0: co_framesize counts */
     /* faulthandler's text */
     uint8_t text_collecting;   /* 3.10+: prints "  Garbage-collecting" */

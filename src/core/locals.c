@@ -4,7 +4,7 @@
  * Signal-safe: yes.
  */
 #include "code.h"
-#include "object.h"
+#include "items.h"
 
 static const uint64_t LOCALS_MAGIC = UINT64_C(0x7079756e776c6f31); /* "pyunwlo1" */
 

@@ -1,5 +1,5 @@
 /*
- * Read objects of the target: their types, and what containers hold.
+ * Read objects of the target: words of them, and their types.
  *
  * Objects change while they are read, and may be anything: each length is checked against a bound, and whoever writes
  * values counts what was looked at (struct object_reader), so that damage costs a bounded time.
@@ -65,6 +65,7 @@ struct object_type {
     uint64_t flags; /* tp_flags */
     enum object_kind kind;
     bool subclass;             /* of the type that kind names */
+    bool is_class;             /* made by Python code, or as if: Py_TPFLAGS_HEAPTYPE */
     bool name_cut;             /* name is only the beginning */
     char name[TYPE_NAME_SIZE]; /* tp_name, or __qualname__ of a class: bytes, not checked to be UTF-8 */
 };
@@ -74,31 +75,5 @@ int pyunw_object_describe_type(struct object_reader *reader, struct object_type 
 
 /* Read the type of an object: 0; PYUNW_ERR_FAULT; PYUNW_ERR_CORRUPT where it has none. */
 int pyunw_object_type(struct object_reader *reader, pyunw_addr object, struct object_type *type);
-
-/* ---- Containers ---- */
-
-enum items_kind { ITEMS_ARRAY, ITEMS_ENTRIES, ITEMS_SPLIT, ITEMS_SET };
-
-/* A walk over what a container holds, in its own order. */
-struct items {
-    pyunw_addr table;  /* the first slot */
-    pyunw_addr values; /* ITEMS_SPLIT: the first value */
-    pyunw_addr order;  /* ITEMS_SPLIT: the first byte of the order of insertion; 0: as they stand */
-    uint64_t index;
-    uint64_t end;
-    uint8_t kind;   /* enum items_kind */
-    uint8_t stride; /* bytes of a slot */
-    uint8_t key;    /* where in a slot the key stands */
-    int8_t order_step;
-};
-
-/* Begin: 0 or an error. kind: of the object. */
-int pyunw_items_begin(struct object_reader *reader, pyunw_addr object, enum object_kind kind, struct items *items);
-
-/*
- * 1 for one more; 0 at the end; an error, also where too many slots were looked at (PYUNW_ERR_CORRUPT). *value is 0
- * where there are only keys: an array's and a set's items.
- */
-int pyunw_items_next(struct object_reader *reader, struct items *items, pyunw_addr *key, pyunw_addr *value);
 
 #endif

@@ -5,8 +5,8 @@
  * than PYUNW_VALUE_DEPTH_MAX levels.
  * Signal-safe: yes.
  */
+#include "items.h"
 #include "number.h"
-#include "object.h"
 #include "text.h"
 #include "value_text.h"
 
@@ -82,7 +82,6 @@ static void put_object(struct writer *writer, pyunw_addr object, const struct ob
     put_type_name(writer, type);
     put(writer, " object at ");
     pyunw_value_text_hex(&writer->text, object);
-    put(writer, ">");
 }
 
 static void put_class(struct writer *writer, pyunw_addr object)
@@ -203,6 +202,9 @@ static NOINLINE void put_float(struct writer *writer, pyunw_addr object)
 
 /* ---- Texts ---- */
 
+/* Between these a text is written as it is, but for what is invisible. */
+enum { NO_QUOTE = 1 };
+
 /* The quote that repr() takes: ' unless only that one is inside. */
 struct quotes {
     bool has_single;
@@ -306,16 +308,20 @@ struct brackets {
 static const struct brackets *brackets_of(uint8_t kind)
 {
     static const struct brackets brackets[] = {
-        [OBJECT_TUPLE] = {"(", ")", "()"},  [OBJECT_LIST] = {"[", "]", "[]"},
-        [OBJECT_DICT] = {"{", "}", "{}"},   [OBJECT_FROZENDICT] = {"frozendict({", "})", "frozendict()"},
-        [OBJECT_SET] = {"{", "}", "set()"}, [OBJECT_FROZENSET] = {"frozenset({", "})", "frozenset()"},
+        [OBJECT_OTHER] = {"", ">", ""},
+        [OBJECT_TUPLE] = {"(", ")", "()"},
+        [OBJECT_LIST] = {"[", "]", "[]"},
+        [OBJECT_DICT] = {"{", "}", "{}"},
+        [OBJECT_FROZENDICT] = {"frozendict({", "})", "frozendict()"},
+        [OBJECT_SET] = {"{", "}", "set()"},
+        [OBJECT_FROZENSET] = {"frozenset({", "})", "frozenset()"},
     };
     return &brackets[kind];
 }
 
 static bool has_values(uint8_t kind)
 {
-    return kind == OBJECT_DICT || kind == OBJECT_FROZENDICT;
+    return kind == OBJECT_DICT || kind == OBJECT_FROZENDICT || kind == OBJECT_OTHER;
 }
 
 static void put_end(struct writer *writer, const char *bracket, bool subclass)
@@ -368,6 +374,41 @@ static void advance(struct writer *writer, struct level *level)
     writer->depth--;
 }
 
+/* ---- Instances ---- */
+
+/* Only the outermost of instances within each other tells its attributes. */
+static bool is_in_instance(const struct writer *writer)
+{
+    for (int n = 0; n < writer->depth; n++) {
+        if (writer->levels[n].kind == OBJECT_OTHER)
+            return true;
+    }
+    return false;
+}
+
+/* What is no class of Python code may have attributes, too, but not ones that tell what it is. */
+static NOINLINE void begin_instance(struct writer *writer, pyunw_addr object, const struct object_type *type)
+{
+    struct level level = {.kind = OBJECT_OTHER, .stage = STAGE_KEY};
+    put_object(writer, object, type);
+    int result = 0;
+    if (type->is_class && !is_in_instance(writer))
+        result = pyunw_items_begin_attributes(&writer->reader, object, type, &level.items);
+    if (result == 0)
+        result = pyunw_items_next(&writer->reader, &level.items, &level.key, &level.value);
+    if (result != 0)
+        put(writer, ": ");
+    if (result == 1 && writer->depth < writer->limits.depth) {
+        writer->levels[writer->depth++] = level;
+        return;
+    }
+    if (result == 1 || (result < 0 && writer->reader.slots_left == 0))
+        put_cut(writer);
+    else if (result < 0)
+        put_unreadable(writer);
+    put(writer, ">");
+}
+
 /* ---- Values ---- */
 
 static void put_by_kind(struct writer *writer, pyunw_addr object, const struct object_type *type)
@@ -387,7 +428,6 @@ static void put_by_kind(struct writer *writer, pyunw_addr object, const struct o
         put_bytes(writer, object);
         return;
     default:
-        put_object(writer, object, type);
         return;
     }
 }
@@ -412,7 +452,7 @@ static void put_typed(struct writer *writer, pyunw_addr object, const struct obj
         return;
     case OBJECT_OTHER:
     case OBJECT_CELL:
-        put_object(writer, object, type);
+        begin_instance(writer, object, type);
         return;
     case OBJECT_TYPE:
         put_class(writer, object);
@@ -444,17 +484,33 @@ static NOINLINE void put_value(struct writer *writer, pyunw_addr object)
         put_typed(writer, object, &type);
 }
 
+/* The name of an attribute stands without quotes. */
+static NOINLINE void put_key(struct writer *writer, const struct level *level)
+{
+    struct text text;
+    struct quotes unused = {false, false};
+    if (level->kind != OBJECT_OTHER) {
+        put_value(writer, level->key);
+        return;
+    }
+    if (pyunw_text_open(writer->reader.target, &writer->reader.memory, level->key, &text) < 0 ||
+        pass_over_text(writer, &text, NO_QUOTE, &unused) < 0)
+        put_unreadable(writer);
+    else if (text.length > (uint64_t)writer->limits.characters)
+        put_cut(writer);
+}
+
 static void go_on(struct writer *writer, struct level *level)
 {
     switch ((enum stage)level->stage) {
     case STAGE_KEY:
         level->stage = has_values(level->kind) ? STAGE_VALUE : STAGE_NEXT;
         level->written++;
-        put_value(writer, level->key);
+        put_key(writer, level);
         return;
     case STAGE_VALUE:
         level->stage = STAGE_NEXT;
-        put(writer, ": ");
+        put(writer, level->kind == OBJECT_OTHER ? "=" : ": ");
         put_value(writer, level->value);
         return;
     case STAGE_NEXT:

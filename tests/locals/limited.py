@@ -2,9 +2,7 @@
 The oracle: repr() of a value, cut as pyunwind cuts it. Types whose repr() is their own are told by name and address.
 """
 
-import asyncio
-import collections
-import functools
+import ctypes
 
 DEPTH, ITEMS, CHARACTERS = 3, 20, 200
 INT_BITS = 1140  # larger ones are hexadecimal
@@ -16,17 +14,18 @@ SCALARS = (type(None), bool, float, type(...), type(NotImplemented))
 BASES = (int, str, bytes, tuple, list, dict)  # whose subclasses are told by name and value
 
 
-IN_C = (collections.defaultdict, functools.partial, asyncio.Task)  # whose types are made as classes are, from 3.12 on
+TP_NAME = object.__basicsize__ + 8  # behind ob_size, Include/cpython/object.h
 
 
 def type_name(kind):
-    """tp_name of a type of C code, __qualname__ of a class."""
-    is_class = kind.__flags__ & 1 << 9 and kind not in IN_C
-    return kind.__qualname__ if is_class or kind.__module__ == "builtins" else kind.__module__ + "." + kind.__qualname__
+    """tp_name, which for a type of C code has its module, too; __qualname__ of a class."""
+    name = ctypes.string_at(ctypes.c_void_p.from_address(id(kind) + TP_NAME).value).decode()
+    return kind.__qualname__ if kind.__flags__ & 1 << 9 and "." not in name else name
 
 
 class Limits:
-    def __init__(self, depth=DEPTH, items=ITEMS, characters=CHARACTERS):
+    def __init__(self, depth=DEPTH, items=ITEMS, characters=CHARACTERS, with_fields=True):
+        self.with_fields = with_fields
         self.depth, self.items, self.characters = depth, items, characters
 
     def text(self, value):
@@ -77,7 +76,32 @@ class Limits:
         for base in BASES:
             if issubclass(kind, base):
                 return "%s(%s)" % (type_name(kind), self.of(plain(value, base), depth))
-        return "<%s object at %#x>" % (type_name(kind), id(value))
+        return self.instance(value, kind, depth)
+
+    def instance(self, value, kind, depth):
+        told = "<%s object at %#x" % (type_name(kind), id(value))
+        fields = self.fields_of(value, kind)
+        if not fields:
+            return told + ">"
+        if depth == 0:
+            return told + ": ...>"
+        shown = []
+        for name, field in fields.items():
+            if len(shown) == self.items:
+                shown.append("...")
+                break
+            inside = Limits(self.depth, self.items, self.characters, False)
+            shown.append("%s=%s" % (name, inside.of(field, depth - 1)))
+        return told + ": " + ", ".join(shown) + ">"
+
+    def fields_of(self, value, kind):
+        """Only of the outermost of instances within each other, and of no type of the interpreter's own."""
+        if not self.with_fields or not kind.__flags__ & 1 << 9:
+            return None
+        try:
+            return object.__getattribute__(value, "__dict__")
+        except AttributeError:
+            return None
 
 
 def plain(value, base):

@@ -31,11 +31,13 @@ def described(value, limits=None):
 
 def compare(value, limits=None):
     global compared
-    text, flags = described(value, limits)
+    text, flags = described(value, limits)  # before __dict__ is asked for, which makes a dictionary
     wanted = (limits or Limits()).of(value)
     assert text == wanted, "%s\nis not\n%s" % (text, wanted)
     assert not flags & pyunw.PYUNW_VALUE_UNREADABLE, text
     assert "..." in text or not flags & pyunw.PYUNW_VALUE_TRUNCATED, text
+    text, _ = described(value, limits)
+    assert text == wanted, "%s\nis not, with its dictionaries made,\n%s" % (text, wanted)
     compared += 1
 
 
@@ -96,8 +98,16 @@ class Plain:
     pass
 
 
+class Error(Exception):
+    pass
+
+
 class Slots:
     __slots__ = ("a", "b")
+
+
+class Both(Slots):
+    pass
 
 
 class Color(enum.IntEnum):
@@ -193,6 +203,41 @@ def sequences():
     yield [{1, 2}, frozenset("a"), {(1, 2): [3]}, "text", b"data", 1.5, True, False, None, ..., NotImplemented]
 
 
+def instance(names, kind=Plain):
+    made = kind()
+    for name in names:
+        setattr(made, name, name.upper())
+    return made
+
+
+def instances():
+    yield instance("")
+    for kind in (Plain, Both, Error):
+        for names in ("a", "ab", "ba", "bca", ["x%d" % n for n in range(15)], ["größe", "日本"]):
+            yield instance(names, kind)
+    few = instance("abcd")
+    del few.b
+    yield few
+    few.b = [few, instance("a")]
+    yield few
+    yield [instance("a"), {instance("b"): instance("c")}]
+    yield [[[instance("a")]]]
+    yield instance(["y%d" % n for n in range(40)])
+    replaced = instance("ab")
+    replaced.__dict__ = {"other": 1, "a": [instance("c")]}
+    yield replaced
+    slots = Slots()
+    slots.a = 1
+    yield slots
+    for _ in range(100):
+        names = ["f%d" % n for n in range(RANDOM.randrange(12))]
+        RANDOM.shuffle(names)
+        made = instance(names)
+        for name in names[:RANDOM.randrange(3)]:
+            delattr(made, name)
+        yield made
+
+
 def others():
     yield from (Plain(), Slots(), object(), len, others, sys, compare.__code__, iter([]), 1j, bytearray(b"x"), range(3))
     yield from (int, type, Plain, Slots, collections.OrderedDict, enum.Enum, ValueError, ValueError("x"))
@@ -263,7 +308,7 @@ def check_refusals():
 
 
 def main():
-    for kind in (integers, floats, texts, byte_strings, sets, dicts, sequences, others):
+    for kind in (integers, floats, texts, byte_strings, sets, dicts, sequences, instances, others):
         for value in kind():
             compare(value)
     compare_limits()
