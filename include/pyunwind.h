@@ -527,8 +527,8 @@ PYUNW_API int pyunw_locals_begin(const pyunw_target *target, const pyunw_raw_fra
 PYUNW_API int pyunw_locals_next(pyunw_local_cursor *cursor, pyunw_local *local);
 
 /**
- * Say whether the frame stands where it stood when the walk began: of a thread that runs on, what was read since is
- * to be believed only then, and even so an object may have changed, or a loop may have come round.
+ * Say whether the frame still stands where raw found it, in the same call: of a thread that runs on, what was read
+ * since is to be believed only then, and even so an object may have changed, or a loop may have come round.
  * @return 0; PYUNW_ERR_TORN where the frame has moved on or is gone; PYUNW_ERR_ARGUMENT; PYUNW_ERR_NOT_OPEN.
  * Signal-safe: yes. Allocates: no. Threads: any. Since: 0.1. CPython: 3.8-3.15.
  */

@@ -20,6 +20,7 @@ struct locals {
     struct object_reader reader;
     pyunw_addr frame;
     struct frame_words words;
+    bool moved; /* before the walk began */
     /* A function: slots. */
     pyunw_addr slots;
     pyunw_addr names[3]; /* co_localsplusnames; or co_varnames, co_cellvars and co_freevars: the first item of each */
@@ -62,6 +63,21 @@ static int read_frame_words(const struct target *target, const struct memory *me
         err = pyunw_read_u32(memory, frame + at->instruction, &offset);
     words->instruction = offset;
     return err;
+}
+
+/* Is it at the instruction that the walk found it at? */
+static bool is_at_offset(const struct target *target, const struct memory *memory, const pyunw_raw_frame *raw,
+                         const struct frame_words *words)
+{
+    const struct layout_offsets *at = &target->layout.at;
+    uint32_t copy = 0;
+    int32_t lasti = (int32_t)words->instruction;
+    if (target->layout.is.instruction_scale != 0)
+        return (lasti < 0 ? lasti : lasti * target->layout.is.instruction_scale) == raw->offset;
+    /* Of a thread's own copy of the bytecode that is not told here. */
+    if (at->frame.tlbc_index != 0 && pyunw_read_u32(memory, raw->frame + at->frame.tlbc_index, &copy) == 0 && copy != 0)
+        return true;
+    return words->instruction - (raw->code + at->code.bytecode) == (uint64_t)raw->offset;
 }
 
 /* ---- Begin ---- */
@@ -174,6 +190,7 @@ static int begin(struct locals *locals, const struct target *target, const pyunw
         return err;
     pyunw_object_reader_begin(&locals->reader, target, &memory);
     locals->frame = raw->frame;
+    locals->moved = !is_at_offset(target, &memory, raw, &locals->words);
     return (flags & CODE_OPTIMIZED) != 0 ? begin_function(locals, raw->code, flags) : begin_namespace(locals);
 }
 
@@ -344,5 +361,5 @@ int pyunw_locals_end(const pyunw_local_cursor *cursor)
     int err = read_frame_words(locals->reader.target, &locals->reader.memory, locals->frame, &words);
     bool same = words.executable == locals->words.executable && words.previous == locals->words.previous &&
                 words.instruction == locals->words.instruction;
-    return err == 0 && same ? PYUNW_OK : PYUNW_ERR_TORN;
+    return err == 0 && same && !locals->moved ? PYUNW_OK : PYUNW_ERR_TORN;
 }
