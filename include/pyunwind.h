@@ -513,6 +513,92 @@ typedef struct {
  */
 PYUNW_API int pyunw_identify_code(const pyunw_target *target, pyunw_addr code, pyunw_code_identity *identity);
 
+/* ---- Frames: the variables ----------------------------------------------------------------------------------- */
+
+enum pyunw_local_flags {
+    PYUNW_LOCAL_ARGUMENT = 1,
+    PYUNW_LOCAL_CELL = 2,             /* functions inside use it, too: its object was taken from its cell */
+    PYUNW_LOCAL_FREE = 4,             /* of an enclosing function: its object was taken from its cell */
+    PYUNW_LOCAL_NAME_TRUNCATED = 8,   /* did not fit: its beginning is kept */
+    PYUNW_LOCAL_NAME_UNREADABLE = 16, /* name is empty */
+    PYUNW_LOCAL_UNREADABLE = 32,      /* the object is not known: object is 0 */
+};
+
+/** One variable of a frame. */
+typedef struct {
+    pyunw_addr object; /* PyObject; 0: not bound to any */
+    uint32_t flags;    /* enum pyunw_local_flags */
+    uint16_t name_length;
+    uint16_t reserved;
+    char name[PYUNW_NAME_SIZE]; /* valid UTF-8, ends with a NUL */
+} pyunw_local;
+
+/** A walk over the variables of a frame: opaque, of fixed size, in the caller's memory. */
+typedef struct {
+    uint64_t opaque[80];
+} pyunw_local_cursor;
+
+/**
+ * Begin a walk over the variables of a frame: arguments (positional, keyword-only, *args, **kwargs), then locals, cells
+ * and free variables; of module level and a class body what its namespace holds, where that is a dictionary. Always
+ * read by a memory that cannot fault.
+ * @param raw     As pyunw_walk() and its like gave it.
+ * @param cursor  Caller's memory; filled in. The target is borrowed until its last use.
+ * @return 0; PYUNW_ERR_ARGUMENT; PYUNW_ERR_NOT_OPEN; PYUNW_ERR_FAULT; PYUNW_ERR_CORRUPT where code object or frame is
+ *         none; PYUNW_ERR_TORN where the frame does not execute raw->code any more.
+ * Signal-safe: yes. Allocates: no. Threads: any, one cursor each. Since: 0.1. CPython: 3.8-3.15.
+ */
+PYUNW_API int pyunw_locals_begin(const pyunw_target *target, const pyunw_raw_frame *raw, pyunw_local_cursor *cursor);
+
+/**
+ * Take the next variable.
+ * @param local  Out; its contents count only where 1 is returned.
+ * @return 1 for one more; 0 at the end; PYUNW_ERR_ARGUMENT; PYUNW_ERR_NOT_OPEN; PYUNW_ERR_FAULT or PYUNW_ERR_CORRUPT
+ *         where a namespace cannot be read further.
+ * Signal-safe: yes. Allocates: no. Threads: any, one cursor each. Since: 0.1. CPython: 3.8-3.15.
+ */
+PYUNW_API int pyunw_locals_next(pyunw_local_cursor *cursor, pyunw_local *local);
+
+/**
+ * Say whether the frame still stands where raw found it, in the same call: of a thread that runs on, what was read
+ * since is to be believed only then, and even so an object may have changed, or a loop may have come round.
+ * @return 0; PYUNW_ERR_TORN where the frame has moved on or is gone; PYUNW_ERR_ARGUMENT; PYUNW_ERR_NOT_OPEN.
+ * Signal-safe: yes. Allocates: no. Threads: any. Since: 0.1. CPython: 3.8-3.15.
+ */
+PYUNW_API int pyunw_locals_end(const pyunw_local_cursor *cursor);
+
+/** Containers within containers that pyunw_describe_value() can write at most. */
+#define PYUNW_VALUE_DEPTH_MAX 6
+
+/** How much of a value is written. Set .size = sizeof(pyunw_value_limits); all must be given. */
+typedef struct {
+    size_t size;    /* bytes of this structure, as the caller was compiled */
+    int depth;      /* containers and instances within each other, 0 to PYUNW_VALUE_DEPTH_MAX; deeper: [...] */
+    int items;      /* of each container, 1 or more; then ", ..." */
+    int characters; /* of each str or bytes, and digits of an int beyond 1,140 bits, 1 or more; then "..." */
+} pyunw_value_limits;
+
+enum pyunw_value_flags {
+    PYUNW_VALUE_TRUNCATED = 1,  /* a limit or the room cut something: "..." stands there */
+    PYUNW_VALUE_UNREADABLE = 2, /* something could not be read or believed: "<unreadable>" stands there */
+};
+
+/**
+ * Describe an object as repr() would. No code of the target is run: subclasses of int, str, bytes, tuple, list and dict
+ * are told by type and value, "Color(2)"; what else has a repr() of its own by type and address, of an instance of a
+ * class also what its __dict__ holds, "<Point object at 0x7f5c0e2d1a90: x=1, y=2>". An int beyond 1,140 bits is written
+ * in hexadecimal. Always read by a memory that cannot fault.
+ * @param object  As pyunw_local.object; of a thread that runs on it may be gone or changed: best effort then.
+ * @param limits  NULL: depth 3, 20 items, 200 characters.
+ * @param buffer  Out: valid UTF-8 with a NUL behind it.
+ * @param size    Bytes of room, the NUL included; 8 or more.
+ * @param flags   Out, may be NULL: enum pyunw_value_flags.
+ * @return Bytes written, without the NUL; PYUNW_ERR_ARGUMENT; PYUNW_ERR_NOT_OPEN.
+ * Signal-safe: yes. Allocates: no. Threads: any. Since: 0.1. CPython: 3.8-3.15.
+ */
+PYUNW_API int pyunw_describe_value(const pyunw_target *target, pyunw_addr object, const pyunw_value_limits *limits,
+                                   char *buffer, size_t size, uint32_t *flags);
+
 /* ---- Captures: walk and description in one ------------------------------------------------------------------- */
 
 /**

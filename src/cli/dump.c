@@ -17,6 +17,7 @@ struct dump_options {
     bool json;
     bool pause;
     bool children;
+    bool locals;
     const char *output; /* NULL: standard output */
     pid_t *pids;
     int count;
@@ -34,6 +35,7 @@ static const char documentation[] =
 static const struct argp_option option_list[] = {
     {"children", 'c', NULL, 0, "Read the Python processes below each, too", 0},
     {"json", 'j', NULL, 0, "Write one JSON document (docs/dump.md)", 0},
+    {"locals", 'l', NULL, 0, "Tell arguments and locals, which may hold secrets", 0},
     {"pause", 'p', NULL, 0, "Stop each while it is read (5 s at most): exact", 0},
     {"output", 'o', "FILE", 0, "Write to FILE instead of standard output", 0},
     {0},
@@ -57,6 +59,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case 'j':
         options->json = true;
+        return 0;
+    case 'l':
+        options->locals = true;
         return 0;
     case 'p':
         options->pause = true;
@@ -199,13 +204,13 @@ static void find_members(const struct dump *dump, struct members *members, pid_t
 }
 
 /* All run on before anything of them is written: the output may be what one of them is to empty. */
-static void read_members(struct members *members)
+static void read_members(const struct dump *dump, struct members *members)
 {
     for (size_t n = 0; n < members->count; n++) {
         struct member *member = &members->list[n];
         if (member->snapshot.error == 0)
-            member->good = snapshot_read(member->pid, member->stands ? &member->standing : NULL, &member->snapshot,
-                                         member->message, sizeof member->message);
+            member->good = snapshot_read(member->pid, member->stands ? &member->standing : NULL, dump->options->locals,
+                                         &member->snapshot, member->message, sizeof member->message);
     }
     for (size_t n = 0; n < members->count; n++) {
         struct member *member = &members->list[n];
@@ -261,7 +266,7 @@ static void dump_process(struct dump *dump, pid_t pid)
 {
     struct members members = {0};
     find_members(dump, &members, pid);
-    read_members(&members);
+    read_members(dump, &members);
     for (size_t n = 0; n < members.count; n++) {
         struct member *member = &members.list[n];
         if (member->good) {

@@ -62,6 +62,34 @@ static void write_truth(FILE *out, const char *key, bool value, bool known)
 
 /* ---- Objects ---- */
 
+static const char *locals_status_name(const struct frame_locals *locals)
+{
+    if (!locals->known)
+        return "unreadable";
+    if (!locals->confirmed)
+        return "unconfirmed";
+    return locals->cut ? "truncated" : "complete";
+}
+
+static void write_locals(FILE *out, const struct frame_locals *locals)
+{
+    (void)fputs(locals->known ? ",\"locals\":[" : ",\"locals\":null", out);
+    for (int n = 0; n < locals->count; n++) {
+        const struct local *local = &locals->list[n];
+        (void)fputs(n > 0 ? ",\n       {\"name\":" : "\n       {\"name\":", out);
+        if (local->name != NULL)
+            write_bytes(out, local->name, local->name_length);
+        else
+            (void)fputs("null", out);
+        write_truth(out, ",\"argument\":", local->argument, true);
+        (void)fputs(",\"value\":", out);
+        write_string(out, local->value);
+        (void)fputc('}', out);
+    }
+    (void)fputs(locals->known ? "]" : "", out);
+    (void)fprintf(out, ",\"locals_status\":\"%s\"", locals_status_name(locals));
+}
+
 static void write_frame(FILE *out, const struct frame *frame)
 {
     const pyunw_position *position = &frame->position;
@@ -75,6 +103,8 @@ static void write_frame(FILE *out, const struct frame *frame)
     write_number(out, ",\"end_lineno\":", position->end_lineno, position->end_lineno >= 0);
     write_number(out, ",\"colno\":", position->colno, position->colno >= 0);
     write_number(out, ",\"end_colno\":", position->end_colno, position->end_colno >= 0);
+    if (frame->locals.wanted)
+        write_locals(out, &frame->locals);
     (void)fputc('}', out);
 }
 

@@ -213,6 +213,25 @@ static void print_note(const struct page *page, const char *note)
     end_style(page);
 }
 
+static void print_locals(const struct page *page, const struct frame_locals *locals)
+{
+    for (int n = 0; n < locals->count; n++) {
+        const struct local *local = &locals->list[n];
+        (void)fputs("        ", page->out);
+        print_bytes(page->out, local->name != NULL ? local->name : "???", local->name != NULL ? local->name_length : 3);
+        (void)fputs(" = ", page->out);
+        const char *value = local->value != NULL ? local->value : "<unreadable>";
+        print_bytes(page->out, value, strlen(value));
+        (void)fputc('\n', page->out);
+    }
+    if (locals->wanted && !locals->known)
+        print_note(page, "    its locals could not be read");
+    else if (locals->wanted && !locals->confirmed)
+        print_note(page, "    unconfirmed: the frame moved on while its locals were read");
+    else if (locals->cut)
+        print_note(page, "    and more, which could not be read");
+}
+
 /* What is missing is said where it is missing: innermost frames before the first, the rest behind the last. */
 static void print_stack(const struct page *page, const struct thread *thread)
 {
@@ -228,8 +247,10 @@ static void print_stack(const struct page *page, const struct thread *thread)
                        (int)status->unconfirmed, status->unconfirmed == 1 ? "" : "s");
         print_note(page, note);
     }
-    for (int n = 0; n < thread->frame_count; n++)
+    for (int n = 0; n < thread->frame_count; n++) {
         print_frame(page, &thread->frames[n]);
+        print_locals(page, &thread->frames[n].locals);
+    }
     switch ((enum pyunw_end)status->end) {
     case PYUNW_COMPLETE:
     case PYUNW_NO_FRAME:

@@ -131,7 +131,7 @@ static int capture(const pyunw_target *target, pyunw_addr tstate, struct capture
     return count;
 }
 
-static void take_stack(const pyunw_target *target, struct thread *thread, struct capture_room *room)
+static void take_stack(const pyunw_target *target, struct thread *thread, struct capture_room *room, bool with_locals)
 {
     int count = capture(target, thread->python.tstate, room, &thread->status);
     thread->error = count < 0 ? count : 0;
@@ -145,6 +145,8 @@ static void take_stack(const pyunw_target *target, struct thread *thread, struct
     thread->frame_count = count;
     for (int n = 0; n < count; n++)
         take_frame(target, &room->frames[n], &thread->frames[n]);
+    for (int n = 0; with_locals && n < count; n++)
+        frame_locals_read(target, &room->frames[n].raw, &thread->frames[n].locals);
 }
 
 /* ---- Threads ---- */
@@ -154,6 +156,7 @@ static void free_frame(struct frame *frame)
     free(frame->filename.bytes);
     free(frame->name.bytes);
     free(frame->qualname.bytes);
+    frame_locals_free(&frame->locals);
 }
 
 static void free_thread(struct thread *thread)
@@ -188,7 +191,7 @@ static int read_threads(const pyunw_target *target, struct snapshot *snapshot)
         result = pyunw_threads_next(&cursor, &thread.python);
         if (result != 1)
             break;
-        take_stack(target, &thread, &room);
+        take_stack(target, &thread, &room, snapshot->with_locals);
         /* A thread that ended before its stack was read is no thread any more. */
         bool ended = thread.error < 0 && pyunw_thread_find(target, thread.python.tstate, NULL) == PYUNW_ERR_NO_THREAD;
         bool added = !ended && add_thread(snapshot, &threads_room, &thread);
@@ -209,8 +212,8 @@ static bool say(char *message, size_t size, pid_t pid, const char *what)
     return false;
 }
 
-bool snapshot_read(pid_t pid, const struct standing *standing, struct snapshot *snapshot, char *message,
-                   size_t message_size)
+bool snapshot_read(pid_t pid, const struct standing *standing, bool with_locals, struct snapshot *snapshot,
+                   char *message, size_t message_size)
 {
     pyunw_target target;
     pyunw_target_info about;
@@ -220,7 +223,7 @@ bool snapshot_read(pid_t pid, const struct standing *standing, struct snapshot *
                              .message_size = message_size,
                              .room = room,
                              .room_size = sizeof room};
-    *snapshot = (struct snapshot){0};
+    *snapshot = (struct snapshot){.with_locals = with_locals};
     message[0] = '\0';
     int err = standing != NULL ? pyunw_open_paused(&target, standing->pause, &options)
                                : pyunw_open_pid(&target, pid, &options);

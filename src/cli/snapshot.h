@@ -5,6 +5,7 @@
 #ifndef PYUNW_CLI_SNAPSHOT_H
 #define PYUNW_CLI_SNAPSHOT_H
 
+#include "frame_locals.h"
 #include "process_info.h"
 #include "standing.h"
 
@@ -22,6 +23,7 @@ struct frame {
     struct text name;
     struct text qualname; /* its bytes are NULL before 3.11, which keeps none */
     pyunw_position position;
+    struct frame_locals locals;
 };
 
 struct thread {
@@ -34,6 +36,7 @@ struct thread {
 };
 
 struct snapshot {
+    bool with_locals;
     int error; /* 0, or why it could not be opened */
     struct process_info info;
     uint32_t version; /* PY_VERSION_HEX; without a release level only the minor is known */
@@ -44,11 +47,11 @@ struct snapshot {
 };
 
 /*
- * Read a process, as it stands or, where standing is NULL, while it runs: true, or false with a message of why, and
- * what could be done. What was read is to be freed, also after false.
+ * Read a process, as it stands or, where standing is NULL, while it runs, the variables of its frames where that is
+ * wanted: true, or false with a message of why, and what could be done. What was read is to be freed, also after false.
  */
-bool snapshot_read(pid_t pid, const struct standing *standing, struct snapshot *snapshot, char *message,
-                   size_t message_size);
+bool snapshot_read(pid_t pid, const struct standing *standing, bool with_locals, struct snapshot *snapshot,
+                   char *message, size_t message_size);
 
 void snapshot_free(struct snapshot *snapshot);
 

@@ -22,12 +22,16 @@ static const struct schema {
 
 /* The layout while it is decoded, with what only helps to find or check others. */
 struct draft {
-    struct layout_offsets at;
+    union {
+        struct layout layout;
+        struct layout_offsets at; /* the same, by its first member */
+    };
     uint32_t interpreter_size;
     uint32_t gc;         /* in the interpreter: struct _gc_runtime_state */
     uint32_t own_gil;    /* in the interpreter: the struct _gil_runtime_state that it has of its own */
     uint32_t other_size; /* bounds a structure's fields, and is needed no more */
 };
+_Static_assert(offsetof(struct layout, at) == 0, "a layout begins with its offsets");
 
 enum kind {
     KIND_SIZE,                /* begins a structure: the fields that follow lie within this size */
@@ -100,6 +104,9 @@ static const struct entry entries[] = {
     FIELD(code_object.qualname, 296, 336, 400, 8, at.code.qualname),
     FIELD(code_object.linetable, 304, 344, 408, 8, at.code.table),
     FIELD(code_object.firstlineno, 312, 352, 416, 4, at.code.firstlineno),
+    FIELD(code_object.argcount, 320, 360, 424, 4, at.code.argcount),
+    FIELD(code_object.localsplusnames, 328, 368, 432, 8, at.code.localsplusnames),
+    FIELD(code_object.localspluskinds, 336, 376, 440, 8, at.code.localspluskinds),
     FIELD(code_object.co_code_adaptive, 344, 384, 448, 2, at.code.bytecode),
     FREE_THREADED(code_object.co_tlbc, 0, 392, 456, 8, at.code.tlbc),
 
@@ -109,6 +116,32 @@ static const struct entry entries[] = {
     SIZE_OF(type_object, 368, 416, 480, OTHER_SIZE_MAX, other_size),
     FIELD(type_object.tp_name, 376, 424, 488, 8, at.object.tp_name),
     FIELD(type_object.tp_flags, 392, 440, 504, 8, at.object.tp_flags),
+    FIELD(type_object.tp_basicsize, 0, 0, 512, 8, at.object.tp_basicsize),
+    FIELD(type_object.tp_dictoffset, 0, 0, 520, 8, at.object.tp_dictoffset),
+
+    SIZE_OF(heap_type_object, 0, 0, 528, OTHER_SIZE_MAX, other_size),
+    FIELD(heap_type_object.ht_cached_keys, 0, 0, 536, 8, at.object.ht_cached_keys),
+
+    SIZE_OF(tuple_object, 400, 448, 544, OBJECT_SIZE_MAX, other_size),
+    FIELD(tuple_object.ob_item, 408, 456, 552, 8, at.sequence.tuple_items),
+
+    SIZE_OF(list_object, 424, 472, 568, OBJECT_SIZE_MAX, other_size),
+    FIELD(list_object.ob_item, 432, 480, 576, 8, at.sequence.list_items),
+
+    SIZE_OF(set_object, 0, 496, 592, OTHER_SIZE_MAX, other_size),
+    FIELD(set_object.table, 0, 512, 608, 8, at.set.table),
+    FIELD(set_object.mask, 0, 520, 616, 8, at.set.mask),
+
+    SIZE_OF(dict_object, 448, 528, 624, OBJECT_SIZE_MAX, other_size),
+    FIELD(dict_object.ma_keys, 456, 536, 632, 8, at.dict.keys),
+    FIELD(dict_object.ma_values, 464, 544, 640, 8, at.dict.values),
+
+    SIZE_OF(float_object, 472, 552, 648, OBJECT_SIZE_MAX, other_size),
+    FIELD(float_object.ob_fval, 480, 560, 656, 8, at.number.float_value),
+
+    SIZE_OF(long_object, 488, 568, 664, OBJECT_SIZE_MAX, other_size),
+    FIELD(long_object.lv_tag, 496, 576, 672, 8, at.number.long_tag),
+    FIELD(long_object.ob_digit, 504, 584, 680, 4, at.number.long_digit),
 
     SIZE_OF(bytes_object, 512, 592, 688, OBJECT_SIZE_MAX, other_size),
     FIELD(bytes_object.ob_size, 520, 600, 696, 8, at.bytes.size),
@@ -279,15 +312,14 @@ static void set_reading_sizes(struct layout_offsets *at)
     at->code.size = whole_words(at->code.bytecode);
 }
 
-static int decode(const uint8_t *bytes, size_t size, struct layout *layout, const char **what)
+static int decode(const uint8_t *bytes, size_t size, struct draft *draft, const char **what)
 {
     uint32_t version = 0;
     bool free_threaded = false;
     int err = pyunw_debug_offsets_probe(bytes, size, &version, &free_threaded);
     *what = err == PYUNW_ERR_LAYOUT ? "cookie, version or free_threaded" : "version";
-    if (err < 0)
-        return err;
-    err = pyunw_layout_select(layout, version, free_threaded);
+    if (err == PYUNW_OK)
+        err = pyunw_layout_select(&draft->layout, version, free_threaded);
     if (err < 0)
         return err;
 
@@ -296,32 +328,30 @@ static int decode(const uint8_t *bytes, size_t size, struct layout *layout, cons
         *what = "size of _Py_DebugOffsets";
         return PYUNW_ERR_LAYOUT;
     }
-    struct draft draft = {.at = layout->at};
-    *what = read_entries(&draft, bytes, (size_t)(schema - schemas));
+    *what = read_entries(draft, bytes, (size_t)(schema - schemas));
     if (*what == NULL)
-        *what = combine_entries(&draft);
+        *what = combine_entries(draft);
     if (*what == NULL)
-        *what = check_headers(&draft.at);
+        *what = check_headers(&draft->at);
     if (*what != NULL)
         return PYUNW_ERR_LAYOUT;
-    set_reading_sizes(&draft.at);
-    layout->at = draft.at;
+    set_reading_sizes(&draft->at);
 
     *what = "thread_state, interpreter_frame or code_object";
-    err = pyunw_layout_derive(layout);
+    err = pyunw_layout_derive(&draft->layout);
     if (err < 0)
         return err;
-    return layout->thread_span <= layout->at.thread.size ? PYUNW_OK : PYUNW_ERR_LAYOUT;
+    return draft->layout.thread_span <= draft->at.thread.size ? PYUNW_OK : PYUNW_ERR_LAYOUT;
 }
 
 int pyunw_debug_offsets_decode(const uint8_t *bytes, size_t size, struct layout *layout, const char **what)
 {
-    struct layout decoded;
+    struct draft draft = {0};
     const char *misfit = NULL;
-    int err = decode(bytes, size, &decoded, &misfit);
+    int err = decode(bytes, size, &draft, &misfit);
     if (what != NULL)
         *what = err < 0 ? misfit : NULL;
     if (err == PYUNW_OK)
-        *layout = decoded;
+        *layout = draft.layout;
     return err;
 }

@@ -35,6 +35,8 @@ int pyunw_layout_select(struct layout *layout, uint32_t version, bool free_threa
         return PYUNW_ERR_UNSUPPORTED;
     layout->at = *offsets;
     layout->is = layout_semantics[minor - LAYOUT_MINOR_FIRST];
+    if (free_threaded)
+        layout->is.managed_dict = 1;
     if (free_threaded && minor >= 14) {
         static const struct layout_semantics wide = {TEXT_BITS_WIDE};
         layout->is.text_kind_shift = wide.text_kind_shift;

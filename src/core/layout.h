@@ -81,6 +81,7 @@ struct layout_frame {     /* PyFrameObject (3.8-3.10), _PyInterpreterFrame (3.11
     uint32_t executing;   /* (or 0) 3.8-3.10: f_executing (char) or f_state (int8_t) */
     uint32_t tlbc_index;  /* (or 0) 3.14t, 3.15t: int32_t */
     uint32_t localsplus;
+    uint32_t locals; /* f_locals: the namespace of a module or class body, NULL in most functions */
 };
 
 struct layout_code { /* PyCodeObject */
@@ -100,13 +101,58 @@ struct layout_code { /* PyCodeObject */
     uint32_t nlocalsplus;     /* (or 0) 3.11+ */
     uint32_t stacksize;       /* co_stacksize */
     uint32_t framesize;       /* (or 0) 3.12+: co_framesize, words */
+    uint32_t argcount;        /* co_argcount, int: the positional arguments */
+    uint32_t kwonlyargcount;  /* co_kwonlyargcount, int */
+    uint32_t nlocals;         /* (or 0) 3.8-3.10: co_nlocals, int */
+    uint32_t varnames;        /* (or 0) 3.8-3.10: co_varnames, tuple */
+    uint32_t cellvars;        /* (or 0) 3.8-3.10: co_cellvars, tuple */
+    uint32_t freevars;        /* (or 0) 3.8-3.10: co_freevars, tuple */
+    uint32_t cell2arg;        /* (or 0) 3.8-3.10: co_cell2arg, Py_ssize_t *, NULL where no argument is a cell */
+    uint32_t localsplusnames; /* (or 0) 3.11+: co_localsplusnames, tuple */
+    uint32_t localspluskinds; /* (or 0) 3.11+: co_localspluskinds, bytes */
 };
 
-struct layout_object { /* PyObject, PyVarObject, PyTypeObject */
+struct layout_object { /* PyObject, PyVarObject, PyTypeObject, PyHeapTypeObject */
     uint32_t type;
     uint32_t var_size; /* ob_size of a PyVarObject */
     uint32_t tp_name;
     uint32_t tp_flags;
+    uint32_t tp_basicsize;
+    uint32_t tp_dictoffset;
+    uint32_t ht_qualname;
+    uint32_t ht_cached_keys; /* the keys of its instances' attributes */
+};
+
+struct layout_sequence {  /* PyTupleObject, PyListObject */
+    uint32_t tuple_items; /* ob_item, inline */
+    uint32_t list_items;  /* ob_item, pointer */
+};
+
+struct layout_number {   /* PyLongObject, PyFloatObject */
+    uint32_t long_tag;   /* (or 0) 3.12+: lv_tag; before: ob_size tells the count of digits and the sign */
+    uint32_t long_digit; /* ob_digit, 30 bits each in 4 bytes */
+    uint32_t float_value;
+};
+
+struct layout_dict { /* PyDictObject, PyDictKeysObject, PyDictValues */
+    uint32_t keys;
+    uint32_t values;           /* NULL: the values stand with the keys */
+    uint32_t keys_size;        /* (or 0) 3.8-3.10: dk_size, slots of the hash table */
+    uint32_t keys_log2_size;   /* (or 0) 3.11+: dk_log2_size, uint8_t */
+    uint32_t keys_log2_bytes;  /* (or 0) 3.11+: dk_log2_index_bytes, uint8_t */
+    uint32_t keys_kind;        /* (or 0) 3.11+: dk_kind, uint8_t */
+    uint32_t keys_entry_count; /* dk_nentries */
+    uint32_t keys_indices;     /* dk_indices: the hash table, behind which the entries stand */
+    uint32_t values_data;      /* PyDictValues.values; 0 before 3.13 */
+};
+
+struct layout_set { /* PySetObject */
+    uint32_t mask;
+    uint32_t table;
+};
+
+struct layout_cell { /* PyCellObject */
+    uint32_t value;
 };
 
 struct layout_bytes { /* PyBytesObject */
@@ -146,12 +192,25 @@ struct layout_offsets {
     struct layout_bytes bytes;
     struct layout_text text;
     struct layout_generator generator;
+    struct layout_sequence sequence;
+    struct layout_number number;
+    struct layout_dict dict;
+    struct layout_set set;
+    struct layout_cell cell;
 };
 
 enum table_format {
     TABLE_LNOTAB,    /* co_lnotab: 3.8, 3.9 */
     TABLE_LINETABLE, /* co_linetable of PEP 626: 3.10 */
     TABLE_LOCATIONS, /* co_linetable of PEP 657, the location table: 3.11+ */
+};
+
+/* Where an instance of a class has its attributes, if it has no dictionary yet. */
+enum attribute_format {
+    ATTRIBUTES_DICT,   /* nowhere: 3.8-3.10 */
+    ATTRIBUTES_VALUES, /* 3.11: PyDictValues *, before the pointer to the dictionary */
+    ATTRIBUTES_TAGGED, /* 3.12: in the place of that pointer, less 1 */
+    ATTRIBUTES_INLINE, /* 3.13+: PyDictValues, behind tp_basicsize bytes of the object */
 };
 
 /* What the sources say: how the fields are to be understood. */
@@ -170,7 +229,9 @@ struct layout_semantics {
     uint8_t text_kind_shift;    /* where PyASCIIObject.state keeps kind, compact, ascii, ready */
     uint8_t text_compact_bit;
     uint8_t text_ascii_bit;
-    uint8_t text_ready_bit; /* 3.8-3.11; 0: always ready */
+    uint8_t text_ready_bit;   /* 3.8-3.11; 0: always ready */
+    uint8_t attribute_format; /* enum attribute_format */
+    uint8_t managed_dict;     /* 3.11+: words from the pointer to its dictionary to an instance (pycore_object.h) */
     uint8_t frame_specials; /* 3.11: words of a frame before its locals, FRAME_SPECIALS_SIZE; 0: co_framesize counts */
     /* faulthandler's text */
     uint8_t text_collecting;   /* 3.10+: prints "  Garbage-collecting" */

@@ -53,7 +53,7 @@ def target_calls():
     """{function: call with a target, everything else being good}"""
     raw = pyunw.pyunw_raw_frame(code=id(expect.__code__))
     frames, raws = (pyunw.pyunw_frame * 4)(), (pyunw.pyunw_raw_frame * 4)()
-    status, addr = pyunw.pyunw_status(), pyunw.pyunw_addr()
+    status, addr, room = pyunw.pyunw_status(), pyunw.pyunw_addr(), ctypes.create_string_buffer(64)
     return {
         "pyunw_target_describe": lambda t: lib.pyunw_target_describe(t, pyunw.pyunw_target_info()),
         "pyunw_is_finalizing": lambda t: is_finalizing(t),
@@ -66,6 +66,8 @@ def target_calls():
         "pyunw_describe_into": lambda t: lib.pyunw_describe_into(t, raw, pyunw.pyunw_description()),
         "pyunw_find_position": lambda t: lib.pyunw_find_position(t, raw, pyunw.pyunw_position()),
         "pyunw_identify_code": lambda t: lib.pyunw_identify_code(t, raw.code, pyunw.pyunw_code_identity()),
+        "pyunw_locals_begin": lambda t: lib.pyunw_locals_begin(t, raw, pyunw.pyunw_local_cursor()),
+        "pyunw_describe_value": lambda t: lib.pyunw_describe_value(t, id(raw), None, room, 64, None),
         "pyunw_capture": lambda t: lib.pyunw_capture(t, 0, frames, 4, status),
         "pyunw_capture_current": lambda t: lib.pyunw_capture_current(t, frames, 4, status),
         "pyunw_write_text": lambda t: lib.pyunw_write_text(t, 1, 0),
@@ -77,7 +79,8 @@ def target_calls():
 
 # Those that take no open target: checked one by one below.
 OTHERS = {"pyunw_strerror", "pyunw_open_self", "pyunw_open_image", "pyunw_close", "pyunw_trap_install",
-          "pyunw_trap_remove", "pyunw_threads_next", "pyunw_end_name", "pyunw_frames_next", "pyunw_frames_end"}
+          "pyunw_trap_remove", "pyunw_threads_next", "pyunw_end_name", "pyunw_frames_next", "pyunw_frames_end",
+          "pyunw_locals_next", "pyunw_locals_end"}
 
 
 def check_targets():
@@ -108,7 +111,9 @@ def check_cursors():
     target = pyunw.open_self()
     for kind, calls in ((pyunw.pyunw_thread_cursor, [lambda c: lib.pyunw_threads_next(c, thread)]),
                         (pyunw.pyunw_frame_cursor, [lambda c: lib.pyunw_frames_next(c, raw),
-                                                    lambda c: lib.pyunw_frames_end(c, status)])):
+                                                    lambda c: lib.pyunw_frames_end(c, status)]),
+                        (pyunw.pyunw_local_cursor, [lambda c: lib.pyunw_locals_next(c, pyunw.pyunw_local()),
+                                                    lambda c: lib.pyunw_locals_end(c)])):
         for call in calls:
             expect(call(None), ARGUMENT, "a NULL cursor")
             expect(call(kind()), NOT_OPEN, "a zeroed cursor")
@@ -136,6 +141,34 @@ def check_cursors():
     expect(lib.pyunw_frames_begin(target, 1 << 46, frames), FAULT, "pyunw_frames_begin(target, unmapped)")
     expect(lib.pyunw_frames_next(frames, raw), NOT_OPEN, "a cursor whose beginning failed")
     expect(lib.pyunw_frames_end(frames, status), NOT_OPEN, "a cursor whose beginning failed")
+
+
+def end_of_caller(target, cursor):
+    pyunw.check(lib.pyunw_locals_begin(target, pyunw.walk(target)[0][2], cursor))
+    return lib.pyunw_locals_end(cursor)
+
+
+def check_local_cursors():
+    target, local, cursor = pyunw.open_self(), pyunw.pyunw_local(), pyunw.pyunw_local_cursor()
+    raw = pyunw.walk(target)[0][1]  # this function
+    expect(lib.pyunw_locals_begin(target, None, cursor), ARGUMENT, "pyunw_locals_begin(target, NULL, cursor)")
+    expect(lib.pyunw_locals_begin(target, raw, None), ARGUMENT, "pyunw_locals_begin(target, raw, NULL)")
+    expect(lib.pyunw_locals_begin(target, raw, cursor), 0, "pyunw_locals_begin")
+    expect(lib.pyunw_locals_next(cursor, None), ARGUMENT, "pyunw_locals_next(cursor, NULL)")
+    names = []
+    while lib.pyunw_locals_next(cursor, local) == 1:
+        names.append(local.text())
+    assert tuple(names) == check_local_cursors.__code__.co_varnames, names
+    expect(lib.pyunw_locals_next(cursor, local), 0, "pyunw_locals_next() after the end")
+    expect(lib.pyunw_locals_end(cursor), pyunw.PYUNW_ERR_TORN, "pyunw_locals_end() of a frame that has moved on")
+    expect(end_of_caller(target, cursor), 0, "pyunw_locals_end() of a frame that stands still")
+    other = pyunw.pyunw_raw_frame(code=id(expect.__code__), frame=raw.frame)
+    expect(lib.pyunw_locals_begin(target, other, cursor), pyunw.PYUNW_ERR_TORN, "a frame of another code object")
+    expect(lib.pyunw_locals_next(cursor, local), NOT_OPEN, "a cursor whose beginning failed")
+    for address in BAD_ADDRESSES:
+        for bad in (pyunw.pyunw_raw_frame(code=raw.code, frame=address), pyunw.pyunw_raw_frame(code=address, frame=raw.frame)):
+            result = lib.pyunw_locals_begin(target, bad, cursor)
+            assert result in (CORRUPT, FAULT), "pyunw_locals_begin, %#x: %d" % (address, result)
 
 
 # ---- The other arguments --------------------------------------------------------------------------------------------
@@ -479,6 +512,7 @@ def main():
     check_words()
     check_targets()
     check_cursors()
+    check_local_cursors()
     check_options()
     check_runtimes_that_are_none()
     check_images()

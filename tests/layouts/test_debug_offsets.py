@@ -28,6 +28,8 @@ ERRORS = {name: int(value) for name, value in
 OK, LAYOUT, UNSUPPORTED = ERRORS["OK"], ERRORS["ERR_LAYOUT"], ERRORS["ERR_UNSUPPORTED"]
 SCHEMAS = {13: 0, 14: 1, 15: 2}
 LONGEST = 888
+OBJECTS = [name + "_object.size" for name in ("bytes", "unicode", "tuple", "list", "dict", "float", "long")]
+OBJECTS.append("pyobject.size")
 GROWING = ("runtime.size", "thread.size")  # they grow within a minor version
 
 # In a live process: the first bytes of _PyRuntime.
@@ -279,7 +281,7 @@ def damaged_entries(decoder, table):
         if width == 0:
             size = table.word(position)
             limit = 2**24 if name.startswith(("runtime", "interpreter_state")) else 2**12
-            limit = 96 if name in ("pyobject.size", "bytes_object.size", "unicode_object.size") else limit
+            limit = 96 if name in OBJECTS else limit
             bad = [0, 1, size + 1, size - 4, limit + 8, 2**32 + size, 2**63, 2**64 - 8]
         else:
             in_gil = name.endswith("gil_runtime_state_enabled")

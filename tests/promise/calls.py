@@ -77,6 +77,11 @@ class Room:
         self.frame_cursor = pyunw.pyunw_frame_cursor()
         self.position = pyunw.pyunw_position()
         self.identity = pyunw.pyunw_code_identity()
+        self.local_cursor = pyunw.pyunw_local_cursor()
+        self.local = pyunw.pyunw_local()
+        self.value = ctypes.create_string_buffer(1 << 14)
+        self.value_flags = ctypes.c_uint32()
+        self.value_limits = pyunw.pyunw_value_limits(ctypes.sizeof(pyunw.pyunw_value_limits), 6, 100, 1000)
         self.info = pyunw.pyunw_target_info()
         self.description = pyunw.pyunw_description()
         self.texts = ctypes.create_string_buffer(3 * 4096)
@@ -149,6 +154,7 @@ def about_thread(call, room, target, tstate, expected):
         good(call, "pyunw_describe_into", target, raw, room.description)
         good(call, "pyunw_find_position", target, raw, room.position)
         good(call, "pyunw_identify_code", target, raw.code, room.identity)
+        about_variables(call, room, target, raw)
     count = good(call, "pyunw_capture", target, tstate, room.frames, ROOM, room.status)
     assert count == expected or not expected, (count, expected)
     good(call, "pyunw_capture", target, tstate, room.frames, 3, room.status)
@@ -161,9 +167,34 @@ def about_thread(call, room, target, tstate, expected):
     good(call, "pyunw_write_json", target, room.null, tstate)
 
 
+def about_variables(call, room, target, raw):
+    """Of the own thread the innermost frame was call() itself, which has moved on."""
+    if call("pyunw_locals_begin", target, raw, room.local_cursor) == pyunw.PYUNW_ERR_TORN:
+        return
+    while good(call, "pyunw_locals_next", room.local_cursor, room.local) == 1:
+        if room.local.object != 0:
+            good(call, "pyunw_describe_value", target, room.local.object, 0, room.value, 100, room.value_flags)
+            good(call, "pyunw_describe_value", target, room.local.object, room.value_limits, room.value,
+                 len(room.value), room.value_flags)
+    call("pyunw_locals_end", room.local_cursor)
+
+
+# One that needs most of each: digits, halves, quotes, depth, types.
+VALUES = [10**342 - 1, -(2**5000), 5e-324, 1.7976931348623157e308, "größe'\U0001f600" * 100, b"\xff'" * 1000,
+          [{(1, "x"): [frozenset([2.5, "\ud800"])]}], {n: [n] for n in range(200)}, pyunw.pyunw_frame,
+          type("Größe" * 100, (), {})()]
+
+
+def about_values(call, room, target):
+    for value in VALUES + [VALUES]:
+        good(call, "pyunw_describe_value", target, id(value), room.value_limits, room.value, len(room.value),
+             room.value_flags)
+
+
 def about_own_thread(call, room, target, own_depth):
     good(call, "pyunw_is_finalizing", target)
     about_thread(call, room, target, 0, own_depth)
+    about_values(call, room, target)
     good(call, "pyunw_capture_current", target, room.frames, ROOM, room.status)
 
 
@@ -192,6 +223,7 @@ def at_unmapped_address(call, room, target):
         call("pyunw_describe", target, raw, room.frames[0]),
         call("pyunw_describe_into", target, raw, room.description),
         call("pyunw_find_position", target, raw, room.position),
+        call("pyunw_locals_begin", target, raw, room.local_cursor),
         call("pyunw_identify_code", target, bad, room.identity),
         call("pyunw_walk", target, bad, room.raw, ROOM, room.status),
         call("pyunw_capture", target, bad, room.frames, ROOM, room.status),

@@ -101,6 +101,20 @@ PYUNW_QUALNAME_UNREADABLE = 32
 PYUNW_POSITION_UNREADABLE = 64
 PYUNW_QUALNAME_IS_NAME = 128
 
+# enum pyunw_local_flags
+PYUNW_LOCAL_ARGUMENT = 1
+PYUNW_LOCAL_CELL = 2
+PYUNW_LOCAL_FREE = 4
+PYUNW_LOCAL_NAME_TRUNCATED = 8
+PYUNW_LOCAL_NAME_UNREADABLE = 16
+PYUNW_LOCAL_UNREADABLE = 32
+
+PYUNW_VALUE_DEPTH_MAX = 6
+
+# enum pyunw_value_flags
+PYUNW_VALUE_TRUNCATED = 1
+PYUNW_VALUE_UNREADABLE = 2
+
 # ---- Structures -----------------------------------------------------------------------------------------------------
 
 pyunw_addr = c_uint64
@@ -264,6 +278,31 @@ class pyunw_code_identity(Structure):
     ]
 
 
+class pyunw_local(Structure):
+    _fields_ = [
+        ("object", pyunw_addr),
+        ("flags", c_uint32),
+        ("name_length", c_uint16),
+        ("reserved", c_uint16),
+        ("name", c_uint8 * PYUNW_NAME_SIZE),
+    ]
+
+    def text(self):
+        """The name as a str; that it is UTF-8 and ends with a NUL is checked."""
+        data = bytes(self.name)
+        if self.name_length >= len(data) or data[self.name_length] != 0:
+            raise ValueError("a name of %d bytes does not end with a NUL inside its buffer" % self.name_length)
+        return data[:self.name_length].decode("utf-8")
+
+
+class pyunw_local_cursor(Structure):
+    _fields_ = [("opaque", c_uint64 * 80)]
+
+
+class pyunw_value_limits(Structure):
+    _fields_ = [("size", c_size_t), ("depth", c_int), ("items", c_int), ("characters", c_int)]
+
+
 # ---- Functions ------------------------------------------------------------------------------------------------------
 
 _TARGET = POINTER(pyunw_target)
@@ -291,6 +330,13 @@ PROTOTYPES = {
     "pyunw_describe_into": (c_int, [_TARGET, POINTER(pyunw_raw_frame), POINTER(pyunw_description)]),
     "pyunw_find_position": (c_int, [_TARGET, POINTER(pyunw_raw_frame), POINTER(pyunw_position)]),
     "pyunw_identify_code": (c_int, [_TARGET, pyunw_addr, POINTER(pyunw_code_identity)]),
+    "pyunw_locals_begin": (c_int, [_TARGET, POINTER(pyunw_raw_frame), POINTER(pyunw_local_cursor)]),
+    "pyunw_locals_next": (c_int, [POINTER(pyunw_local_cursor), POINTER(pyunw_local)]),
+    "pyunw_locals_end": (c_int, [POINTER(pyunw_local_cursor)]),
+    "pyunw_describe_value": (
+        c_int,
+        [_TARGET, pyunw_addr, POINTER(pyunw_value_limits), c_void_p, c_size_t, POINTER(c_uint32)],
+    ),
     "pyunw_capture": (c_int, [_TARGET, pyunw_addr, POINTER(pyunw_frame), c_int, _STATUS]),
     "pyunw_capture_current": (c_int, [_TARGET, POINTER(pyunw_frame), c_int, _STATUS]),
     "pyunw_write_text": (c_int, [_TARGET, c_int, pyunw_addr]),
@@ -384,6 +430,15 @@ def capture(target, tstate=0, max=256, library=lib):
     status = pyunw_status()
     count = check(library.pyunw_capture(target, tstate, frames, max, status))
     return frames[:count], status
+
+
+def describe_value(target, object, limits=None, size=1 << 16):
+    """(text, flags) of the object at an address."""
+    room, flags = ctypes.create_string_buffer(size), c_uint32()
+    length = check(lib.pyunw_describe_value(target, object, limits, room, size, flags))
+    if length >= size or room.raw[length] != 0:
+        raise ValueError("a value of %d bytes does not end with a NUL inside its buffer" % length)
+    return room.raw[:length].decode("utf-8"), flags.value
 
 
 def walk(target, tstate=0, max=256, library=lib):
