@@ -1,0 +1,24 @@
+/*
+ * The native stacks of all tasks of a process that stands, and the Python frames among them.
+ * Include from: cli.
+ */
+#ifndef PYUNW_CLI_NATIVE_STACKS_H
+#define PYUNW_CLI_NATIVE_STACKS_H
+
+#include "snapshot.h"
+
+/*
+ * Walk the native stack of every task, and add those that Python does not know to the threads: 0; or an enum pyunw_err
+ * with a message of why.
+ */
+int native_stacks_read(pyunw_pause *pause, struct snapshot *snapshot, char *message, size_t message_size);
+
+/* Describe and merge what was read. The process may run again. */
+void native_stacks_describe(struct snapshot *snapshot);
+
+void native_stack_free(struct native_stack *stack);
+
+/* Does the thread wait for the GIL, as far as its native frames tell? */
+bool native_stack_takes_gil(const struct native_stack *stack);
+
+#endif
