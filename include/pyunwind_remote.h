@@ -120,8 +120,8 @@ enum pyunw_native_flags {
 };
 
 /**
- * A native frame. Its texts are owned by the handle. The walk sets the address, module and build id, the description
- * the rest.
+ * A native frame. Its texts are owned by the handle. The walk sets the addresses, module and build id, the
+ * description the rest.
  */
 typedef struct {
     pyunw_addr address;         /* of the next instruction that this frame runs */
@@ -135,6 +135,9 @@ typedef struct {
     uint32_t flags;             /* enum pyunw_native_flags */
     uint32_t build_id_size;     /* bytes */
     uint32_t reserved;          /* 0 */
+    pyunw_addr stack;           /* stack pointer: the frame reaches from here to the next one's; 0: not known */
+    pyunw_addr entry;           /* the Python frame (pyunw_raw_frame.frame) that the loop was entered with, where
+                                   pyunw_native_find_entries() was asked and tells; 0: not known */
 } pyunw_native_frame;
 
 /** How a native walk ended. */
@@ -175,6 +178,20 @@ PYUNW_API void pyunw_native_close(pyunw_native *native);
 PYUNW_API int pyunw_native_walk(pyunw_native *native, pid_t task, pyunw_native_frame *frames, int max, int *end);
 
 /**
+ * Find, while the process stands, which native frame is the evaluation loop that was entered with each Python frame
+ * that is marked PYUNW_FRAME_ENTRY. 3.12 and later tell: the loop keeps a frame of its own on the C stack. So the two
+ * stacks of one thread are merged for certain where no symbol names the loop, and where a thread has entered several
+ * interpreters.
+ * @param target  The interpreter, by pyunw_open_paused().
+ * @param python  Of one thread state, by pyunw_walk() or pyunw_capture() of target.
+ * @param frames  Of the same thread, as pyunw_native_walk() gave it: entry is set.
+ * @return How many were found, 0 before 3.12; PYUNW_ERR_ARGUMENT; PYUNW_ERR_NOT_OPEN.
+ * Signal-safe: no. Allocates: no. Threads: any, one handle each. Since: 0.1. CPython: 3.8-3.15.
+ */
+PYUNW_API int pyunw_native_find_entries(pyunw_native *native, const pyunw_target *target, const pyunw_raw_frame *python,
+                                        int python_count, pyunw_native_frame *frames, int count);
+
+/**
  * Describe the frames of one stack: functions, files and lines, and which of them are CPython's evaluation loop. The
  * process need not stand any more; what it takes is the time to read symbols and debuginfo.
  * @param frames  All of a stack, as pyunw_native_walk() gave it; completed.
@@ -191,11 +208,13 @@ typedef struct {
 
 /**
  * Merge the native and the Python stack of one thread into one: each evaluation loop gives way to the Python frames
- * that it runs, which are those up to the next that is marked PYUNW_FRAME_ENTRY.
+ * that it runs, which are those up to the next that is marked PYUNW_FRAME_ENTRY. Loops are those that
+ * pyunw_native_find_entries() found, or before 3.12 those that the description recognised, one for each entry.
  *
  * A loop that was stopped where it is being entered or left runs no frame that shows: it stays as a native frame, and
- * only the innermost can be such a one. Where the two stacks do not fit otherwise they are not merged: a thread that
- * has entered several interpreters, a loop that the description could not recognise, a stack that was not read whole.
+ * where it is told by its name alone, only the innermost can be such a one. Where the two stacks do not fit otherwise
+ * they are not merged: a loop that nothing tells, a stack that was not read whole, before 3.12 a thread that has
+ * entered several interpreters.
  * @param native      As pyunw_native_describe() completed them.
  * @param native_end  As pyunw_native_walk() told it.
  * @param python      Of the same thread, by pyunw_walk() or pyunw_capture() of the same paused process.

@@ -47,6 +47,24 @@ static struct native_stack *read_stack(pyunw_native *native, pid_t task, struct 
     return stack;
 }
 
+/* NULL where memory is short. */
+static pyunw_raw_frame *raw_frames(const struct thread *thread)
+{
+    pyunw_raw_frame *raw = calloc((size_t)thread->frame_count + 1, sizeof *raw);
+    for (int n = 0; raw != NULL && n < thread->frame_count; n++)
+        raw[n] = thread->frames[n].raw;
+    return raw;
+}
+
+static void find_entries(pyunw_native *native, const pyunw_target *target, const struct thread *thread)
+{
+    pyunw_raw_frame *raw = raw_frames(thread);
+    if (raw != NULL)
+        (void)pyunw_native_find_entries(native, target, raw, thread->frame_count, thread->native->frames,
+                                        thread->native->frame_count);
+    free(raw);
+}
+
 static bool is_known(const struct snapshot *snapshot, const struct task *task)
 {
     for (size_t n = 0; n < snapshot->thread_count; n++) {
@@ -72,7 +90,8 @@ static bool add_others(struct snapshot *snapshot)
     return true;
 }
 
-int native_stacks_read(pyunw_pause *pause, struct snapshot *snapshot, char *message, size_t message_size)
+int native_stacks_read(pyunw_pause *pause, const pyunw_target *target, struct snapshot *snapshot, char *message,
+                       size_t message_size)
 {
     pyunw_options options = {.size = sizeof options, .message = message, .message_size = message_size};
     struct walk_room room = {0};
@@ -83,6 +102,8 @@ int native_stacks_read(pyunw_pause *pause, struct snapshot *snapshot, char *mess
         struct thread *thread = &snapshot->threads[n];
         if (thread->task != NULL)
             thread->native = read_stack(snapshot->native, thread->task->id, &room);
+        if (thread->native != NULL)
+            find_entries(snapshot->native, target, thread);
     }
     free(room.frames);
     if (err < 0 && message[0] == '\0')
@@ -95,15 +116,12 @@ int native_stacks_read(pyunw_pause *pause, struct snapshot *snapshot, char *mess
 static void merge(const struct thread *thread, struct native_stack *stack)
 {
     int max = stack->frame_count + thread->frame_count;
-    pyunw_raw_frame *raw = calloc((size_t)thread->frame_count + 1, sizeof *raw);
+    pyunw_raw_frame *raw = raw_frames(thread);
     stack->rows = calloc((size_t)max + 1, sizeof *stack->rows);
     int count = PYUNW_ERR_SYSTEM;
-    if (raw != NULL && stack->rows != NULL && thread->error == 0) {
-        for (int n = 0; n < thread->frame_count; n++)
-            raw[n] = thread->frames[n].raw;
+    if (raw != NULL && stack->rows != NULL && thread->error == 0)
         count = pyunw_native_merge(stack->frames, stack->frame_count, stack->end, raw, thread->frame_count,
                                    &thread->status, stack->rows, max);
-    }
     free(raw);
     if (count < 0) {
         free(stack->rows);

@@ -11,7 +11,8 @@
  * Walk the native stack of every task, and add those that Python does not know to the threads: 0; or an enum pyunw_err
  * with a message of why.
  */
-int native_stacks_read(pyunw_pause *pause, struct snapshot *snapshot, char *message, size_t message_size);
+int native_stacks_read(pyunw_pause *pause, const pyunw_target *target, struct snapshot *snapshot, char *message,
+                       size_t message_size);
 
 /* Describe and merge what was read. The process may run again. */
 void native_stacks_describe(struct snapshot *snapshot);

@@ -231,7 +231,7 @@ bool snapshot_read(pid_t pid, const struct standing *standing, struct snapshot *
         snapshot->list_error = read_threads(&target, snapshot);
         native_ids_match(snapshot);
         if (standing != NULL && standing->native)
-            native_read = native_stacks_read(standing->pause, snapshot, message, message_size);
+            native_read = native_stacks_read(standing->pause, &target, snapshot, message, message_size);
         alive = process_info_is_current(&snapshot->info);
     }
     pyunw_close(&target);

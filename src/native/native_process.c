@@ -142,7 +142,7 @@ int pyunw_native_open(pyunw_native **native, pyunw_pause *pause, const pyunw_opt
         err = fill(source, dwfl, options);
     }
     if (err == PYUNW_OK) {
-        *native = pyunw_native_make(dwfl, source, free_source);
+        *native = pyunw_native_make(dwfl, read_word, source, free_source);
         err = *native != NULL ? PYUNW_OK : pyunw_refuse(options, PYUNW_ERR_SYSTEM, "out of memory");
     }
     if (err == PYUNW_OK)

@@ -9,6 +9,13 @@
 #include <stdbool.h>
 #include <sys/user.h>
 
+/* The stack pointer's number. */
+#if defined(__x86_64__)
+enum { STACK_POINTER = 7 };
+#else
+enum { STACK_POINTER = 31 };
+#endif
+
 bool pyunw_native_registers_set(Dwfl_Thread *thread, const struct user_regs_struct *registers);
 
 #endif

@@ -3,6 +3,7 @@
  * Signal-safe: no.
  */
 #include "native.h"
+#include "native_registers.h"
 
 #include <stdlib.h>
 
@@ -17,11 +18,13 @@ int pyunw_native_find_debuginfo(Dwfl_Module *module, void **data, const char *na
     return dwfl_build_id_find_debuginfo(module, data, name, base, file, link, link_check, found);
 }
 
-pyunw_native *pyunw_native_make(Dwfl *dwfl, void *source, void (*free_source)(void *source))
+pyunw_native *pyunw_native_make(Dwfl *dwfl, native_read_word *read_word, void *source,
+                                void (*free_source)(void *source))
 {
     struct pyunw_native *native = calloc(1, sizeof *native);
     if (native != NULL)
-        *native = (struct pyunw_native){.dwfl = dwfl, .source = source, .free_source = free_source};
+        *native =
+            (struct pyunw_native){.dwfl = dwfl, .read_word = read_word, .source = source, .free_source = free_source};
     return native;
 }
 
@@ -69,6 +72,7 @@ static int take_frame(Dwfl_Frame *state, void *context)
 {
     struct native_walk *walk = context;
     Dwarf_Addr address = 0;
+    Dwarf_Word stack = 0;
     bool interrupted = false;
     if (!dwfl_frame_pc(state, &address, &interrupted))
         return DWARF_CB_ABORT;
@@ -77,8 +81,10 @@ static int take_frame(Dwfl_Frame *state, void *context)
         return DWARF_CB_ABORT;
     }
     pyunw_native_frame *frame = &walk->frames[walk->count++];
-    *frame =
-        (pyunw_native_frame){.address = address, .lineno = -1, .flags = interrupted ? PYUNW_NATIVE_INTERRUPTED : 0};
+    if (dwfl_frame_reg(state, STACK_POINTER, &stack) != 0)
+        stack = 0;
+    *frame = (pyunw_native_frame){
+        .address = address, .stack = stack, .lineno = -1, .flags = interrupted ? PYUNW_NATIVE_INTERRUPTED : 0};
     Dwfl_Module *module = dwfl_addrmodule(walk->native->dwfl, address_of_call(frame));
     /* Of code that no file holds nothing says where its caller is: what would follow is a guess. */
     if (module == NULL)
