@@ -35,7 +35,7 @@ static const char documentation[] =
 static const struct argp_option option_list[] = {
     {"children", 'c', NULL, 0, "Read the Python processes below each, too", 0},
     {"json", 'j', NULL, 0, "Write one JSON document (docs/dump.md)", 0},
-    {"native", 'n', NULL, 0, "Native frames among the Python ones; stops as --pause", 0},
+    {"native", 'n', NULL, 0, "Native frames, too; stops each as --pause does", 0},
     {"pause", 'p', NULL, 0, "Stop each while it is read (5 s at most): exact", 0},
     {"output", 'o', "FILE", 0, "Write to FILE instead of standard output", 0},
     {0},

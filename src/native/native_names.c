@@ -32,6 +32,17 @@ static void recognise(struct native_name *name, const GElf_Sym *symbol)
     }
 }
 
+/* "clock_nanosleep@@GLIBC_2.17" is how a symbol table has it, not how the function is called. */
+static void take_version_off(struct native_name *name)
+{
+    const char *version = strchr(name->function, '@');
+    if (version == NULL || version == name->function)
+        return;
+    name->unversioned = strndup(name->function, (size_t)(version - name->function));
+    if (name->unversioned != NULL)
+        name->function = name->unversioned;
+}
+
 static void find_function(struct native_name *name, Dwfl_Module *module)
 {
     GElf_Sym symbol;
@@ -42,6 +53,7 @@ static void find_function(struct native_name *name, Dwfl_Module *module)
         return;
     }
     name->function_offset = offset;
+    take_version_off(name);
     recognise(name, &symbol);
 }
 
@@ -99,6 +111,8 @@ const struct native_name *pyunw_native_names_find(struct native_names *names, Dw
 
 void pyunw_native_names_free(struct native_names *names)
 {
+    for (size_t n = 0; n < names->room; n++)
+        free(names->entries[n].unversioned);
     free(names->entries);
     *names = (struct native_names){0};
 }

@@ -11,11 +11,12 @@
 #include <elfutils/libdwfl.h>
 #include <stdbool.h>
 
-/* Texts are owned by the Dwfl. */
+/* Texts are owned by the Dwfl, but for one. */
 struct native_name {
     pyunw_addr address; /* of an instruction; 0: not used yet */
     pyunw_addr function_offset;
     const char *function; /* NULL: not known */
+    char *unversioned;    /* function, where the symbol has a version: the table's own */
     const char *filename; /* NULL: not known */
     int32_t lineno;       /* -1: not known */
     uint32_t flags;       /* enum pyunw_native_flags */
