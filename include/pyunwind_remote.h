@@ -130,7 +130,7 @@ typedef struct {
     const char *module;         /* path, as the process has it; "[vdso]"; NULL: in no file */
     const uint8_t *build_id;    /* of the module; NULL: none, or not known */
     const char *function;       /* symbol, as the linker has it, without a version; NULL: not known */
-    const char *filename;       /* of the source, by debuginfo; NULL: not known */
+    const char *filename;       /* of the source, by debuginfo; NULL: not known, or of the C library */
     int32_t lineno;             /* in filename, in a function inlined there perhaps; -1: not known */
     uint32_t flags;             /* enum pyunw_native_flags */
     uint32_t build_id_size;     /* bytes */

@@ -57,6 +57,23 @@ static void find_function(struct native_name *name, Dwfl_Module *module)
     recognise(name, &symbol);
 }
 
+/*
+ * Of what the C library and the loader do, the functions tell enough. Their debuginfo, of which Debian compresses all
+ * sections, would take longer to unpack than everything else takes together: 30 ms.
+ */
+static bool wants_lines(Dwfl_Module *module)
+{
+    static const char *const files[] = {"libc.so.", "libc-2.", "libpthread", "ld-linux", "ld-2.", "[vdso]"};
+    const char *path = dwfl_module_info(module, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+    const char *slash = strrchr(path, '/');
+    const char *name = slash != NULL ? slash + 1 : path;
+    for (size_t n = 0; n < sizeof files / sizeof files[0]; n++) {
+        if (strncmp(name, files[n], strlen(files[n])) == 0)
+            return false;
+    }
+    return true;
+}
+
 static void find_line(struct native_name *name, Dwfl_Module *module)
 {
     Dwfl_Line *line = dwfl_module_getsrc(module, name->address);
@@ -105,7 +122,8 @@ const struct native_name *pyunw_native_names_find(struct native_names *names, Dw
     *name = (struct native_name){.address = address, .lineno = -1};
     names->count++;
     find_function(name, module);
-    find_line(name, module);
+    if (wants_lines(module))
+        find_line(name, module);
     return name;
 }
 
