@@ -135,21 +135,19 @@ int pyunw_native_open(pyunw_native **native, pyunw_pause *pause, const pyunw_opt
     if (pause == NULL || options->size < sizeof *options)
         return PYUNW_ERR_ARGUMENT;
     struct process_source *source = calloc(1, sizeof *source);
-    Dwfl *dwfl = source != NULL ? dwfl_begin(&file_callbacks) : NULL;
-    int err = dwfl != NULL ? PYUNW_OK : pyunw_refuse(options, PYUNW_ERR_SYSTEM, "out of memory");
-    if (err == PYUNW_OK) {
-        source->pause = pause;
-        err = fill(source, dwfl, options);
-    }
-    if (err == PYUNW_OK) {
-        *native = pyunw_native_make(dwfl, read_word, source, free_source);
-        err = *native != NULL ? PYUNW_OK : pyunw_refuse(options, PYUNW_ERR_SYSTEM, "out of memory");
-    }
-    if (err == PYUNW_OK)
-        return err;
-    if (dwfl != NULL)
+    Dwfl *dwfl = dwfl_begin(&file_callbacks);
+    if (source == NULL || dwfl == NULL) {
+        free(source);
         dwfl_end(dwfl);
-    if (source != NULL)
-        free_source(source);
-    return err;
+        return pyunw_refuse(options, PYUNW_ERR_SYSTEM, "out of memory");
+    }
+    source->pause = pause;
+    int err = fill(source, dwfl, options);
+    if (err == PYUNW_OK)
+        *native = pyunw_native_make(dwfl, read_word, source, free_source);
+    if (*native != NULL)
+        return PYUNW_OK;
+    dwfl_end(dwfl);
+    free_source(source);
+    return err < 0 ? err : pyunw_refuse(options, PYUNW_ERR_SYSTEM, "out of memory");
 }
