@@ -139,7 +139,7 @@ static const char *state_name(const struct thread *thread)
 {
     if ((thread->python.flags & PYUNW_THREAD_FINALIZING) != 0)
         return "finalizing";
-    if (native_stack_takes_gil(thread->native))
+    if (waits_for_gil(thread))
         return "waiting_for_gil";
     if (thread->task == NULL)
         return NULL;

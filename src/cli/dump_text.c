@@ -178,7 +178,7 @@ static void print_thread_head(const struct page *page, const struct thread *thre
     if (thread->is_python)
         (void)fprintf(page->out, " 0x%016" PRIx64, thread->python.thread_id);
     end_style(page);
-    if (native_stack_takes_gil(thread->native))
+    if (waits_for_gil(thread))
         (void)fputs(": waiting for the GIL", page->out);
     else
         (void)fprintf(page->out, ": %s", task == NULL ? "state unknown" : is_running(task) ? "running" : "idle");

@@ -151,7 +151,7 @@ void native_stack_free(struct native_stack *stack)
 }
 
 /* Before it runs anything else, a thread in take_gil has no loop inward of it. */
-bool native_stack_takes_gil(const struct native_stack *stack)
+static bool takes_gil(const struct native_stack *stack)
 {
     for (int n = 0; stack != NULL && n < stack->frame_count; n++) {
         if ((stack->frames[n].flags & PYUNW_NATIVE_EVALUATION_LOOP) != 0)
@@ -160,4 +160,9 @@ bool native_stack_takes_gil(const struct native_stack *stack)
             return true;
     }
     return false;
+}
+
+bool waits_for_gil(const struct thread *thread)
+{
+    return (thread->python.flags & PYUNW_THREAD_WAITS_FOR_GIL) != 0 || takes_gil(thread->native);
 }

@@ -19,7 +19,7 @@ void native_stacks_describe(struct snapshot *snapshot);
 
 void native_stack_free(struct native_stack *stack);
 
-/* Does the thread wait for the GIL, as far as its native frames tell? */
-bool native_stack_takes_gil(const struct native_stack *stack);
+/* Does the thread wait for the GIL? 3.15 tells; of others their native frames do, where the function has a symbol. */
+bool waits_for_gil(const struct thread *thread);
 
 #endif
