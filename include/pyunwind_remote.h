@@ -2,7 +2,8 @@
  * pyunwind: the Python stacks of another process.
  *
  * What is opened here is read with all of pyunwind.h: pyunw_threads_begin(), pyunw_capture(), pyunw_describe_into(),
- * ... The library is libpyunwind-remote (pkg-config pyunwind-remote); it needs elfutils' libelf, and libpyunwind.
+ * ... The library is libpyunwind-remote (pkg-config pyunwind-remote); it needs elfutils' libelf and libdw, and
+ * libpyunwind.
  *
  * Closing words of each comment: as in pyunwind.h.
  */
@@ -104,6 +105,129 @@ PYUNW_API int pyunw_resume_process(pyunw_pause *pause);
  * CPython: 3.8-3.15.
  */
 PYUNW_API int pyunw_open_paused(pyunw_target *target, const pyunw_pause *pause, const pyunw_options *options);
+
+/* ---- Native frames ------------------------------------------------------------------------------------------- */
+
+/** The native stacks of a process that stands: opaque, allocated by pyunw_native_open(). */
+typedef struct pyunw_native pyunw_native;
+
+enum pyunw_native_flags {
+    /* address is the next instruction: the innermost frame, or one that a signal interrupted. Else a return address. */
+    PYUNW_NATIVE_INTERRUPTED = 1,
+    PYUNW_NATIVE_EVALUATION_LOOP = 2, /* _PyEval_EvalFrameDefault: runs Python frames. Set by the description */
+    /* A part of the evaluation loop that follows outward: an instruction's handler, where the loop calls those (3.14+
+     * built with tail calls). Set by the description */
+    PYUNW_NATIVE_LOOP_PART = 4,
+    PYUNW_NATIVE_TAKES_GIL = 8, /* take_gil: waits for the global interpreter lock. Set by the description */
+};
+
+/**
+ * A native frame. Its texts are owned by the handle. The walk sets the addresses, module and build id, the
+ * description the rest.
+ */
+typedef struct {
+    pyunw_addr address;         /* of the next instruction that this frame runs */
+    pyunw_addr module_offset;   /* address as the module's ELF file numbers it: what addr2line(1) takes */
+    pyunw_addr function_offset; /* bytes from the beginning of the function; 0 where function is NULL */
+    const char *module;         /* path, as the process has it; "[vdso]"; NULL: in no file */
+    const uint8_t *build_id;    /* of the module; NULL: none, or not known */
+    const char *function;       /* symbol, as the linker has it, without a version; NULL: not known */
+    const char *filename;       /* of the source, by debuginfo; NULL: not known, or of the C library */
+    int32_t lineno;             /* in filename, in a function inlined there perhaps; -1: not known */
+    uint32_t flags;             /* enum pyunw_native_flags */
+    uint32_t build_id_size;     /* bytes */
+    uint32_t reserved;          /* 0 */
+    pyunw_addr stack;           /* stack pointer: the frame reaches from here to the next one's; 0: not known */
+    pyunw_addr entry;           /* the Python frame (pyunw_raw_frame.frame) that the loop was entered with, where
+                                   pyunw_native_find_entries() was asked and tells; 0: not known */
+} pyunw_native_frame;
+
+/** How a native walk ended. */
+enum pyunw_native_end {
+    PYUNW_NATIVE_COMPLETE = 0,  /* at the bottom of the stack */
+    PYUNW_NATIVE_TRUNCATED = 1, /* the caller's array is full */
+    PYUNW_NATIVE_CUT = 2,       /* nothing says what called the last one given: no unwind table, or damage */
+};
+
+/**
+ * Open the native stacks of a paused process.
+ *
+ * Stacks are unwound by the tables in the files (.eh_frame, else .debug_frame); of a file that cannot be opened, by
+ * what is mapped of it. Symbols and lines are taken from the files and from debuginfo that is installed here
+ * (/usr/lib/debug, .gnu_debuglink), never from a network.
+ * @param native   Out: the handle; NULL when it fails.
+ * @param pause    Of pyunw_pause_process(); borrowed: no walk after pyunw_resume_process(). Descriptions may follow it.
+ * @param options  NULL for the defaults; only message and message_size are used, as by pyunw_open_pid().
+ * @return 0; PYUNW_ERR_ARGUMENT; PYUNW_ERR_TORN where the limit of the pause has passed; PYUNW_ERR_NO_PROCESS,
+ *         PYUNW_ERR_PERMISSION; PYUNW_ERR_SYSTEM where memory, /proc or elfutils fail (the message says which).
+ * Signal-safe: no. Allocates: yes. Threads: any, one handle each. Since: 0.1.
+ */
+PYUNW_API int pyunw_native_open(pyunw_native **native, pyunw_pause *pause, const pyunw_options *options);
+
+/** Close native stacks: every text of their frames goes. NULL is allowed. Signal-safe: no. Since: 0.1. */
+PYUNW_API void pyunw_native_close(pyunw_native *native);
+
+/**
+ * Walk the native stack of one thread, innermost frame first.
+ * @param task    The kernel's thread id, as the caller's pid namespace numbers it.
+ * @param frames  Caller's array; only the entries counted in the result are written.
+ * @param max     Room in frames.
+ * @param end     Out, not NULL: enum pyunw_native_end.
+ * @return Frames written; PYUNW_ERR_ARGUMENT; PYUNW_ERR_NO_THREAD where the process has no such thread, or it has
+ *         ended.
+ * Signal-safe: no. Allocates: yes. Threads: any, one handle each. Since: 0.1.
+ */
+PYUNW_API int pyunw_native_walk(pyunw_native *native, pid_t task, pyunw_native_frame *frames, int max, int *end);
+
+/**
+ * Find, while the process stands, which native frame is the evaluation loop that was entered with each Python frame
+ * that is marked PYUNW_FRAME_ENTRY. 3.12 and later tell: the loop keeps a frame of its own on the C stack. So the two
+ * stacks of one thread are merged for certain where no symbol names the loop, and where a thread has entered several
+ * interpreters.
+ * @param target  The interpreter, by pyunw_open_paused().
+ * @param python  Of one thread state, by pyunw_walk() or pyunw_capture() of target.
+ * @param frames  Of the same thread, as pyunw_native_walk() gave it: entry is set.
+ * @return How many were found, 0 before 3.12; PYUNW_ERR_ARGUMENT; PYUNW_ERR_NOT_OPEN.
+ * Signal-safe: no. Allocates: no. Threads: any, one handle each. Since: 0.1. CPython: 3.8-3.15.
+ */
+PYUNW_API int pyunw_native_find_entries(pyunw_native *native, const pyunw_target *target, const pyunw_raw_frame *python,
+                                        int python_count, pyunw_native_frame *frames, int count);
+
+/**
+ * Describe the frames of one stack: functions, files and lines, and which of them are CPython's evaluation loop. The
+ * process need not stand any more; what it takes is the time to read symbols and debuginfo.
+ * @param frames  All of a stack, as pyunw_native_walk() gave it; completed.
+ * @return 0; PYUNW_ERR_ARGUMENT; PYUNW_ERR_SYSTEM where memory is short.
+ * Signal-safe: no. Allocates: yes. Threads: any, one handle each. Since: 0.1. CPython: 3.8-3.15.
+ */
+PYUNW_API int pyunw_native_describe(pyunw_native *native, pyunw_native_frame *frames, int count);
+
+/** A frame of a merged stack: the index of a native one, or of a Python one; the other is -1. */
+typedef struct {
+    int32_t native;
+    int32_t python;
+} pyunw_merged_frame;
+
+/**
+ * Merge the native and the Python stack of one thread into one: each evaluation loop gives way to the Python frames
+ * that it runs, which are those up to the next that is marked PYUNW_FRAME_ENTRY. Loops are those that
+ * pyunw_native_find_entries() found, or before 3.12 those that the description recognised, one for each entry.
+ *
+ * A loop that was stopped where it is being entered or left runs no frame that shows: it stays as a native frame, and
+ * where it is told by its name alone, only the innermost can be such a one. Where the two stacks do not fit otherwise
+ * they are not merged: a loop that nothing tells, a stack that was not read whole, before 3.12 a thread that has
+ * entered several interpreters.
+ * @param native      As pyunw_native_describe() completed them.
+ * @param native_end  As pyunw_native_walk() told it.
+ * @param python      Of the same thread, by pyunw_walk() or pyunw_capture() of the same paused process.
+ * @param status      Of that walk, not NULL.
+ * @param rows        Caller's array, innermost first; room for native_count + python_count is always enough.
+ * @return Rows written; PYUNW_ERR_ARGUMENT, also for too little room; PYUNW_ERR_CORRUPT where they do not fit.
+ * Signal-safe: yes. Allocates: no. Threads: any. Since: 0.1. CPython: 3.8-3.15.
+ */
+PYUNW_API int pyunw_native_merge(const pyunw_native_frame *native, int native_count, int native_end,
+                                 const pyunw_raw_frame *python, int python_count, const pyunw_status *status,
+                                 pyunw_merged_frame *rows, int max);
 
 #ifdef __cplusplus
 }

@@ -3,6 +3,7 @@
  */
 #include "cli.h"
 #include "dump_output.h"
+#include "native_stacks.h"
 #include "tree.h"
 
 #include <argp.h>
@@ -15,7 +16,8 @@
 
 struct dump_options {
     bool json;
-    bool pause;
+    bool pause; /* asked for, or needed by native */
+    bool native;
     bool children;
     bool locals;
     const char *output; /* NULL: standard output */
@@ -24,8 +26,8 @@ struct dump_options {
 };
 
 static const char documentation[] =
-    "Print the Python stack of every thread of running processes, innermost frame first. The processes are not "
-    "changed, and stopped only by --pause. What could not be settled because a thread ran on is said.\v"
+    "Print the Python stack of every thread of running processes, innermost frame first; what could not be settled "
+    "because a thread ran on is said.\v"
     "A process is read that the ptrace access check of the kernel lets this user read: mostly one's own, or any as "
     "root.\n"
     "\n"
@@ -36,6 +38,7 @@ static const struct argp_option option_list[] = {
     {"children", 'c', NULL, 0, "Read the Python processes below each, too", 0},
     {"json", 'j', NULL, 0, "Write one JSON document (docs/dump.md)", 0},
     {"locals", 'l', NULL, 0, "Tell arguments and locals, which may hold secrets", 0},
+    {"native", 'n', NULL, 0, "Native frames, too; stops each as --pause does", 0},
     {"pause", 'p', NULL, 0, "Stop each while it is read (5 s at most): exact", 0},
     {"output", 'o', "FILE", 0, "Write to FILE instead of standard output", 0},
     {0},
@@ -62,6 +65,10 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case 'l':
         options->locals = true;
+        return 0;
+    case 'n':
+        options->native = true;
+        options->pause = true;
         return 0;
     case 'p':
         options->pause = true;
@@ -136,6 +143,7 @@ static void add_member(const struct dump *dump, struct members *members, pid_t p
     *member = (struct member){.pid = pid};
     if (dump->options->pause)
         member->snapshot.error = standing_begin(pid, &member->standing, member->message, sizeof member->message);
+    member->standing.native = dump->options->native;
     member->stands = dump->options->pause && member->snapshot.error == 0;
 }
 
@@ -219,6 +227,9 @@ static void read_members(const struct dump *dump, struct members *members)
         member->good = false;
         member->snapshot.error = PYUNW_ERR_TORN;
     }
+    /* Symbols and debuginfo are read while they run again. */
+    for (size_t n = 0; n < members->count; n++)
+        native_stacks_describe(&members->list[n].snapshot);
 }
 
 static void write_member(struct dump *dump, const struct member *member)

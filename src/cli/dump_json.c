@@ -5,6 +5,7 @@
 #include "dump_output.h"
 
 #include "control_group.h"
+#include "native_stacks.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -108,10 +109,68 @@ static void write_frame(FILE *out, const struct frame *frame)
     (void)fputc('}', out);
 }
 
+static void write_address(FILE *out, const char *key, pyunw_addr address, bool known)
+{
+    (void)fprintf(out, known ? "%s\"0x%" PRIx64 "\"" : "%snull", key, (uint64_t)address);
+}
+
+static void write_native_frame(FILE *out, const pyunw_native_frame *frame)
+{
+    (void)fputs("{\"kind\":\"native\",\"function\":", out);
+    write_string(out, frame->function);
+    (void)fputs(",\"filename\":", out);
+    write_string(out, frame->filename);
+    write_number(out, ",\"lineno\":", frame->lineno, frame->lineno >= 0);
+    (void)fputs(",\"module\":", out);
+    write_string(out, frame->module);
+    (void)fputs(frame->build_id != NULL ? ",\"build_id\":\"" : ",\"build_id\":null", out);
+    for (uint32_t n = 0; frame->build_id != NULL && n < frame->build_id_size; n++)
+        (void)fprintf(out, "%02x", frame->build_id[n]);
+    write_address(out, frame->build_id != NULL ? "\",\"address\":" : ",\"address\":", frame->address, true);
+    write_address(out, ",\"module_offset\":", frame->module_offset, frame->module != NULL);
+    (void)fputc('}', out);
+}
+
+/* Merged where they could be, else Python's alone. */
+static void write_frames(FILE *out, const struct thread *thread)
+{
+    const struct native_stack *native = thread->native;
+    bool merged = native != NULL && native->rows != NULL;
+    int count = merged ? native->row_count : thread->frame_count;
+    for (int n = 0; n < count; n++) {
+        (void)fputs(n > 0 ? ",\n      " : "\n      ", out);
+        if (merged && native->rows[n].native >= 0)
+            write_native_frame(out, &native->frames[native->rows[n].native]);
+        else
+            write_frame(out, &thread->frames[merged ? native->rows[n].python : n]);
+    }
+}
+
+static void write_native_stack(FILE *out, const struct native_stack *native)
+{
+    static const char *const ends[] = {"complete", "truncated", "cut"};
+    bool known = native != NULL && native->error == 0;
+    (void)fputs(",\"native_status\":", out);
+    write_string(out, known ? ends[native->end] : NULL);
+    (void)fputs(",\"native_frames\":", out);
+    if (!known || native->rows != NULL) {
+        (void)fputs("null", out);
+        return;
+    }
+    (void)fputc('[', out);
+    for (int n = 0; n < native->frame_count; n++) {
+        (void)fputs(n > 0 ? ",\n      " : "\n      ", out);
+        write_native_frame(out, &native->frames[n]);
+    }
+    (void)fputc(']', out);
+}
+
 static const char *state_name(const struct thread *thread)
 {
     if ((thread->python.flags & PYUNW_THREAD_FINALIZING) != 0)
         return "finalizing";
+    if (waits_for_gil(thread))
+        return "waiting_for_gil";
     if (thread->task == NULL)
         return NULL;
     return is_running(thread->task) ? "running" : "idle";
@@ -131,7 +190,7 @@ static void write_thread(FILE *out, const struct snapshot *snapshot, const struc
     bool holds_gil = (thread->python.flags & PYUNW_THREAD_HOLDS_GIL) != 0;
     write_number(out, "{\"thread_id\":", (int64_t)thread->python.thread_id, thread->python.thread_id != 0);
     write_number(out, ",\"native_id\":", task != NULL ? task->id : 0, task != NULL);
-    write_number(out, ",\"interpreter_id\":", thread->python.interpreter_id, true);
+    write_number(out, ",\"interpreter_id\":", thread->python.interpreter_id, thread->is_python);
     (void)fputs(",\"name\":", out);
     if (task != NULL && task->name_length > 0)
         write_bytes(out, task->name, task->name_length);
@@ -144,11 +203,10 @@ static void write_thread(FILE *out, const struct snapshot *snapshot, const struc
     write_truth(out, ",\"collecting_garbage\":", (thread->python.flags & PYUNW_THREAD_COLLECTING) != 0,
                 !snapshot->free_threaded || holds_gil);
     (void)fputs(",\"frames\":[", out);
-    for (int n = 0; n < thread->frame_count; n++) {
-        (void)fputs(n > 0 ? ",\n      " : "\n      ", out);
-        write_frame(out, &thread->frames[n]);
-    }
-    (void)fprintf(out, "],\"unconfirmed\":%d,\"status\":\"%s\"}", (int)thread->status.unconfirmed, status_name(thread));
+    write_frames(out, thread);
+    (void)fprintf(out, "],\"unconfirmed\":%d,\"status\":\"%s\"", (int)thread->status.unconfirmed, status_name(thread));
+    write_native_stack(out, thread->native);
+    (void)fputc('}', out);
 }
 
 static void write_command(FILE *out, const struct process_info *info)

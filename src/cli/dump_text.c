@@ -4,6 +4,7 @@
 #include "dump_output.h"
 
 #include "control_group.h"
+#include "native_stacks.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -60,9 +61,9 @@ static void print_text(FILE *out, const struct text *text)
 
 /* ---- Colour ---- */
 
-enum style { STYLE_PROCESS, STYLE_THREAD, STYLE_NAME, STYLE_WARNING, STYLE_COUNT };
+enum style { STYLE_PROCESS, STYLE_THREAD, STYLE_NAME, STYLE_NATIVE, STYLE_WARNING, STYLE_COUNT };
 
-static const char *const styles[] = {"\x1b[1m", "\x1b[36m", "\x1b[32m", "\x1b[33m"};
+static const char *const styles[] = {"\x1b[1m", "\x1b[36m", "\x1b[32m", "\x1b[2m", "\x1b[33m"};
 _Static_assert(sizeof styles / sizeof styles[0] == STYLE_COUNT, "one sequence a style");
 
 struct page {
@@ -177,9 +178,15 @@ static void print_thread_head(const struct page *page, const struct thread *thre
     } else {
         (void)fputs("Thread", page->out);
     }
-    (void)fprintf(page->out, " 0x%016" PRIx64, thread->python.thread_id);
+    if (thread->is_python)
+        (void)fprintf(page->out, " 0x%016" PRIx64, thread->python.thread_id);
     end_style(page);
-    (void)fprintf(page->out, ": %s", task == NULL ? "state unknown" : is_running(task) ? "running" : "idle");
+    if (waits_for_gil(thread))
+        (void)fputs(": waiting for the GIL", page->out);
+    else
+        (void)fprintf(page->out, ": %s", task == NULL ? "state unknown" : is_running(task) ? "running" : "idle");
+    if (!thread->is_python)
+        (void)fputs(", not Python's", page->out);
     if ((flags & PYUNW_THREAD_FINALIZING) != 0)
         (void)fputs(", finalizing", page->out);
     if ((flags & PYUNW_THREAD_HOLDS_GIL) != 0)
@@ -204,6 +211,29 @@ static void print_frame(const struct page *page, const struct frame *frame)
         (void)fprintf(page->out, ":%d)\n", (int)frame->position.lineno);
     else
         (void)fputs(")\n", page->out); /* an instruction without a line */
+}
+
+/* function (file:line), or function (module+0xoffset) where no debuginfo tells more. */
+static void print_native_frame(const struct page *page, const pyunw_native_frame *frame)
+{
+    const char *function = frame->function != NULL ? frame->function : "???";
+    begin_style(page, STYLE_NATIVE);
+    (void)fputs("    ", page->out);
+    print_bytes(page->out, function, strlen(function));
+    (void)fputs(" (", page->out);
+    if (frame->filename != NULL && frame->lineno >= 0) {
+        print_bytes(page->out, frame->filename, strlen(frame->filename));
+        (void)fprintf(page->out, ":%d)", (int)frame->lineno);
+    } else if (frame->module != NULL) {
+        const char *slash = strrchr(frame->module, '/');
+        const char *name = slash != NULL ? slash + 1 : frame->module;
+        print_bytes(page->out, name, strlen(name));
+        (void)fprintf(page->out, "+0x%" PRIx64 ")", (uint64_t)frame->module_offset);
+    } else {
+        (void)fprintf(page->out, "0x%" PRIx64 ")", (uint64_t)frame->address);
+    }
+    end_style(page);
+    (void)fputc('\n', page->out);
 }
 
 static void print_note(const struct page *page, const char *note)
@@ -232,6 +262,48 @@ static void print_locals(const struct page *page, const struct frame_locals *loc
         print_note(page, "    and more, which could not be read");
 }
 
+static void print_python_frame(const struct page *page, const struct frame *frame)
+{
+    print_frame(page, frame);
+    print_locals(page, &frame->locals);
+}
+
+static void print_frames(const struct page *page, const struct thread *thread)
+{
+    const struct native_stack *native = thread->native;
+    if (native == NULL || native->rows == NULL) {
+        for (int n = 0; n < thread->frame_count; n++)
+            print_python_frame(page, &thread->frames[n]);
+        return;
+    }
+    for (int n = 0; n < native->row_count; n++) {
+        if (native->rows[n].native >= 0)
+            print_native_frame(page, &native->frames[native->rows[n].native]);
+        else
+            print_python_frame(page, &thread->frames[native->rows[n].python]);
+    }
+}
+
+/* What the Python stack does not say: native frames of their own where they were not merged, and how they end. */
+static void print_native_end(const struct page *page, const struct native_stack *native)
+{
+    char note[160];
+    if (native->error < 0) {
+        (void)snprintf(note, sizeof note, "the native stack could not be read: %s", pyunw_strerror(native->error));
+        print_note(page, note);
+        return;
+    }
+    if (native->rows == NULL) {
+        print_note(page, "native and Python frames could not be aligned; the native ones:");
+        for (int n = 0; n < native->frame_count; n++)
+            print_native_frame(page, &native->frames[n]);
+    }
+    if (native->end == PYUNW_NATIVE_CUT)
+        print_note(page, "the native stack is cut: nothing tells who called the last native frame");
+    if (native->end == PYUNW_NATIVE_TRUNCATED)
+        print_note(page, "the native stack is truncated: more frames than fit");
+}
+
 /* What is missing is said where it is missing: innermost frames before the first, the rest behind the last. */
 static void print_stack(const struct page *page, const struct thread *thread)
 {
@@ -247,14 +319,11 @@ static void print_stack(const struct page *page, const struct thread *thread)
                        (int)status->unconfirmed, status->unconfirmed == 1 ? "" : "s");
         print_note(page, note);
     }
-    for (int n = 0; n < thread->frame_count; n++) {
-        print_frame(page, &thread->frames[n]);
-        print_locals(page, &thread->frames[n].locals);
-    }
+    print_frames(page, thread);
     switch ((enum pyunw_end)status->end) {
     case PYUNW_COMPLETE:
     case PYUNW_NO_FRAME:
-        if (thread->frame_count == 0)
+        if (thread->frame_count == 0 && thread->is_python)
             print_note(page, "no Python frame");
         break;
     case PYUNW_TRUNCATED:
@@ -280,6 +349,8 @@ void dump_text_process(FILE *out, const struct snapshot *snapshot, bool first, b
         (void)fputc('\n', out);
         print_thread_head(&page, &snapshot->threads[n]);
         print_stack(&page, &snapshot->threads[n]);
+        if (snapshot->threads[n].native != NULL)
+            print_native_end(&page, snapshot->threads[n].native);
     }
     if (snapshot->thread_count == 0)
         print_note(&page, "no Python thread");

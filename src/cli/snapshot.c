@@ -4,6 +4,7 @@
 #include "snapshot.h"
 
 #include "native_ids.h"
+#include "native_stacks.h"
 
 #include <pyunwind_remote.h>
 #include <stdio.h>
@@ -80,7 +81,7 @@ static void take_frame(const pyunw_target *target, const pyunw_frame *captured, 
 {
     enum { CUT = PYUNW_FILENAME_TRUNCATED | PYUNW_NAME_TRUNCATED | PYUNW_QUALNAME_TRUNCATED };
     uint32_t flags = captured->flags;
-    *frame = (struct frame){.position = captured->position};
+    *frame = (struct frame){.position = captured->position, .raw = captured->raw};
     if ((flags & PYUNW_FILENAME_UNREADABLE) == 0)
         frame->filename =
             copy_text(captured->filename, captured->filename_length, (flags & PYUNW_FILENAME_TRUNCATED) != 0);
@@ -164,6 +165,7 @@ static void free_thread(struct thread *thread)
     for (int n = 0; n < thread->frame_count; n++)
         free_frame(&thread->frames[n]);
     free(thread->frames);
+    native_stack_free(thread->native);
 }
 
 static bool add_thread(struct snapshot *snapshot, size_t *room, const struct thread *thread)
@@ -187,7 +189,7 @@ static int read_threads(const pyunw_target *target, struct snapshot *snapshot)
     size_t threads_room = 0;
     int result = grow_room(&room) ? pyunw_threads_begin(target, &cursor) : PYUNW_ERR_SYSTEM;
     while (result >= 0) {
-        struct thread thread = {0};
+        struct thread thread = {.is_python = true};
         result = pyunw_threads_next(&cursor, &thread.python);
         if (result != 1)
             break;
@@ -235,18 +237,23 @@ bool snapshot_read(pid_t pid, const struct standing *standing, bool with_locals,
     (void)pyunw_target_describe(&target, &about);
     snapshot->version = about.version;
     snapshot->free_threaded = about.free_threaded;
+    int native_read = 0;
     bool alive = process_info_read(pid, &snapshot->info);
     if (alive && standing != NULL)
         standing_tell_states(standing, &snapshot->info);
     if (alive) {
         snapshot->list_error = read_threads(&target, snapshot);
         native_ids_match(snapshot);
+        if (standing != NULL && standing->native)
+            native_read = native_stacks_read(standing->pause, &target, snapshot, message, message_size);
         alive = process_info_is_current(&snapshot->info);
     }
     pyunw_close(&target);
-    snapshot->error = alive ? 0 : PYUNW_ERR_NO_PROCESS;
+    snapshot->error = !alive ? PYUNW_ERR_NO_PROCESS : native_read;
     if (!alive)
         return say(message, message_size, pid, "ended while it was read");
+    if (native_read < 0)
+        return false;
     if (snapshot->list_error < 0 && snapshot->thread_count == 0) {
         (void)snprintf(message, message_size, "the threads of process %d could not be read: %s", (int)pid,
                        pyunw_strerror(snapshot->list_error));
@@ -260,6 +267,7 @@ void snapshot_free(struct snapshot *snapshot)
     for (size_t n = 0; n < snapshot->thread_count; n++)
         free_thread(&snapshot->threads[n]);
     free(snapshot->threads);
+    pyunw_native_close(snapshot->native);
     process_info_free(&snapshot->info);
     *snapshot = (struct snapshot){0};
 }

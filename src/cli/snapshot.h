@@ -9,7 +9,7 @@
 #include "process_info.h"
 #include "standing.h"
 
-#include <pyunwind.h>
+#include <pyunwind_remote.h>
 
 /* A text of the target: valid UTF-8, which may hold NULs. */
 struct text {
@@ -23,7 +23,18 @@ struct frame {
     struct text name;
     struct text qualname; /* its bytes are NULL before 3.11, which keeps none */
     pyunw_position position;
+    pyunw_raw_frame raw;
     struct frame_locals locals;
+};
+
+/* Native frames of a thread, and how its Python frames lie among them (native_stacks.h). */
+struct native_stack {
+    int error;                  /* 0, or why there are no frames: enum pyunw_err */
+    int end;                    /* enum pyunw_native_end */
+    pyunw_native_frame *frames; /* innermost first */
+    int frame_count;
+    pyunw_merged_frame *rows; /* NULL: they could not be merged */
+    int row_count;
 };
 
 struct thread {
@@ -33,6 +44,8 @@ struct thread {
     pyunw_status status;
     struct frame *frames; /* innermost first */
     int frame_count;
+    bool is_python;              /* else a task that Python does not know, with nothing but native frames */
+    struct native_stack *native; /* NULL: not asked for, or of no known task */
 };
 
 struct snapshot {
@@ -43,7 +56,8 @@ struct snapshot {
     int free_threaded;
     struct thread *threads; /* as pyunw_threads_next() tells them: newest first */
     size_t thread_count;
-    int list_error; /* 0, or why the list of threads ends early */
+    int list_error;       /* 0, or why the list of threads ends early */
+    pyunw_native *native; /* owns the texts of the native frames; NULL: they were not asked for */
 };
 
 /*

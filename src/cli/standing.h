@@ -11,6 +11,7 @@
 
 struct standing {
     pyunw_pause *pause;
+    bool native;                /* native stacks are wanted, too */
     struct process_info before; /* what its threads did until then */
 };
 

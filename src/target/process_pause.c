@@ -9,6 +9,7 @@
 #include "process_read.h"
 
 #include <dirent.h>
+#include <elf.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -17,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,13 +27,15 @@ struct pyunw_pause {
     const pyunw_options *options; /* until stopped is set: the caller's */
     struct timespec deadline;     /* CLOCK_MONOTONIC */
     pthread_t holder;
-    pthread_mutex_t lock; /* for the four below */
+    pthread_mutex_t lock; /* for the six below */
     pthread_cond_t changed;
     bool stopped; /* or failed to: error says which */
     int error;
-    bool resume;        /* asked for */
-    atomic_bool passed; /* the limit has, and it runs on */
-    pid_t *tasks;       /* seized; the holder's own */
+    bool resume;                      /* asked for */
+    bool wants_registers;             /* asked for */
+    struct task_registers *registers; /* once they were asked for: of each task */
+    atomic_bool passed;               /* the limit has, and it runs on */
+    pid_t *tasks;                     /* seized; the holder's own */
     size_t count;
     size_t room;
 };
@@ -173,6 +177,33 @@ static void release_all(const struct pyunw_pause *pause)
 
 /* ---- The thread that holds them ---- */
 
+/* Only the thread that has seized a task may ask for them. */
+static void read_registers(struct pyunw_pause *pause)
+{
+    pause->registers = calloc(pause->count + 1, sizeof *pause->registers);
+    for (size_t n = 0; pause->registers != NULL && n < pause->count; n++) {
+        struct task_registers *of = &pause->registers[n];
+        struct iovec room = {&of->registers, sizeof of->registers};
+        of->task = pause->tasks[n];
+        of->known =
+            ptrace(PTRACE_GETREGSET, of->task, (void *)NT_PRSTATUS, &room) == 0 && room.iov_len == sizeof of->registers;
+    }
+}
+
+/* Until it is to run on. */
+static void serve(struct pyunw_pause *pause)
+{
+    int late = 0;
+    while (!pause->resume && late == 0) {
+        if (pause->wants_registers && pause->registers == NULL) {
+            read_registers(pause);
+            pause->wants_registers = false;
+            (void)pthread_cond_broadcast(&pause->changed);
+        }
+        late = pthread_cond_timedwait(&pause->changed, &pause->lock, &pause->deadline);
+    }
+}
+
 static void *hold(void *argument)
 {
     struct pyunw_pause *pause = argument;
@@ -181,12 +212,13 @@ static void *hold(void *argument)
     pause->error = err;
     pause->stopped = true;
     (void)pthread_cond_broadcast(&pause->changed);
-    int late = 0;
-    while (err == PYUNW_OK && !pause->resume && late == 0)
-        late = pthread_cond_timedwait(&pause->changed, &pause->lock, &pause->deadline);
+    if (err == PYUNW_OK)
+        serve(pause);
     /* Said before it is so: what was read before this is true. */
     if (err == PYUNW_OK && !pause->resume)
         atomic_store(&pause->passed, true);
+    pause->wants_registers = false; /* nobody will fetch them any more */
+    (void)pthread_cond_broadcast(&pause->changed);
     (void)pthread_mutex_unlock(&pause->lock);
     release_all(pause);
     return NULL;
@@ -231,6 +263,7 @@ static void free_pause(struct pyunw_pause *pause)
     (void)pthread_cond_destroy(&pause->changed);
     (void)pthread_mutex_destroy(&pause->lock);
     free(pause->tasks);
+    free(pause->registers);
     free(pause);
 }
 
@@ -310,6 +343,21 @@ void *pyunw_pause_context(const pyunw_pause *pause)
 bool pyunw_pause_passed(const pyunw_pause *pause)
 {
     return atomic_load(&pause->passed);
+}
+
+int pyunw_pause_registers(pyunw_pause *pause, const struct task_registers **registers, size_t *count)
+{
+    (void)pthread_mutex_lock(&pause->lock);
+    pause->wants_registers = pause->registers == NULL && !atomic_load(&pause->passed);
+    (void)pthread_cond_broadcast(&pause->changed);
+    while (pause->wants_registers)
+        (void)pthread_cond_wait(&pause->changed, &pause->lock);
+    *registers = pause->registers;
+    *count = pause->registers != NULL ? pause->count : 0;
+    (void)pthread_mutex_unlock(&pause->lock);
+    if (*registers != NULL)
+        return PYUNW_OK;
+    return atomic_load(&pause->passed) ? PYUNW_ERR_TORN : PYUNW_ERR_SYSTEM;
 }
 
 int pyunw_pause_read_image(void *context, pyunw_addr address, void *buffer, size_t size)

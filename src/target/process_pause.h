@@ -8,6 +8,8 @@
 #include "pyunwind_remote.h"
 
 #include <stdbool.h>
+#include <sys/types.h>
+#include <sys/user.h>
 
 pid_t pyunw_pause_pid(const pyunw_pause *pause);
 
@@ -19,5 +21,18 @@ bool pyunw_pause_passed(const pyunw_pause *pause);
 
 /* The context that pyunw_pause_read_image() takes. */
 void *pyunw_pause_context(const pyunw_pause *pause);
+
+/* The registers of a task as it stands (NT_PRSTATUS). */
+struct task_registers {
+    pid_t task;
+    bool known; /* false: it has ended */
+    struct user_regs_struct registers;
+};
+
+/*
+ * The registers of all tasks, read at the first call, the pause's own: 0; PYUNW_ERR_TORN where the limit has passed
+ * before they were read; PYUNW_ERR_SYSTEM where memory is short.
+ */
+int pyunw_pause_registers(pyunw_pause *pause, const struct task_registers **registers, size_t *count);
 
 #endif

@@ -34,13 +34,15 @@ WRONG = {  # by path: values that no document may hold there
     ("processes", 0, "threads"): [None, {}, [1]],
     ("processes", 0, "threads", 0, "thread_id"): [0, -1, "0x7f"],
     ("processes", 0, "threads", 0, "native_id"): [0, -1, "1"],
-    ("processes", 0, "threads", 0, "interpreter_id"): [-1, "0", None],
+    ("processes", 0, "threads", 0, "interpreter_id"): [-1, "0"],
     ("processes", 0, "threads", 0, "name"): ["", 1],
     ("processes", 0, "threads", 0, "state"): ["", "sleeping", 1],
     ("processes", 0, "threads", 0, "holds_gil"): [0, "true", None],
     ("processes", 0, "threads", 0, "collecting_garbage"): [0, "true"],
     ("processes", 0, "threads", 0, "unconfirmed"): [-1, "0", None],
     ("processes", 0, "threads", 0, "status"): ["no frame", "", None],
+    ("processes", 0, "threads", 0, "native_status"): ["", "torn", 1],
+    ("processes", 0, "threads", 0, "native_frames"): [{}, [1], [{"kind": "native"}]],
     ("processes", 0, "threads", 0, "frames", 0, "kind"): ["native", None],
     ("processes", 0, "threads", 0, "frames", 0, "name"): [1, []],
     ("processes", 0, "threads", 0, "frames", 0, "lineno"): [-1, "1", 1.5],
@@ -52,6 +54,14 @@ WRONG = {  # by path: values that no document may hold there
     ("processes", 0, "threads", 0, "frames", 0, "locals_status"): ["", "torn", None],
 }
 WITH_LOCALS = {"locals", "locals_status"}
+WRONG_NATIVE = {
+    ("processes", 0, "threads", 0, "frames", 0, "kind"): ["python", None],
+    ("processes", 0, "threads", 0, "frames", 0, "function"): ["", 1],
+    ("processes", 0, "threads", 0, "frames", 0, "lineno"): [0, "1", 1.5],
+    ("processes", 0, "threads", 0, "frames", 0, "build_id"): ["", "abc", "AB", 1],
+    ("processes", 0, "threads", 0, "frames", 0, "address"): [None, 1, "1", "0xG"],
+    ("processes", 0, "threads", 0, "frames", 0, "module_offset"): [1, "1"],
+}
 OBJECTS = [(), ("processes", 0), ("processes", 0, "python"), ("processes", 0, "threads", 0),
            ("processes", 0, "threads", 0, "frames", 0)]
 
@@ -62,41 +72,45 @@ def at(document, path):
     return document
 
 
-def wrong_documents(good):
+def wrong_documents(good, wrong):
     """(what is wrong, document) of documents that differ from a good one in one thing."""
     for path in OBJECTS:
         for key in at(good, path):
             document = copy.deepcopy(good)
             del at(document, path)[key]
             yield "%s without %s" % (list(path), key), document
-    for path, values in WRONG.items():
+    for path, values in wrong.items():
         for value in values:
             document = copy.deepcopy(good)
             at(document, path[:-1])[path[-1]] = value
             yield "%s: %r" % (list(path), value), document
 
 
-def check_schema(validator, good):
-    assert validator.is_valid(good)
+def check_schema(validator, goods):
     count = 0
-    for what, document in wrong_documents(good):
-        assert not validator.is_valid(document), "the schema allows a document %s" % what
-        count += 1
+    for good, wrong in zip(goods, (WRONG, WRONG_NATIVE)):
+        assert validator.is_valid(good)
+        for what, document in wrong_documents(good, wrong):
+            assert not validator.is_valid(document), "the schema allows a document %s" % what
+            count += 1
     return count
 
 
 def check_page(schema):
-    """Each field has a row in its table of the page, and each row is a field of the schema; return the example."""
+    """Each field has a row in its table of the page, and each row is a field of the schema; return the examples."""
     with open(os.path.join(DOCS, "dump.md"), encoding="utf-8") as file:
         page = file.read()
     sections = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", page, flags=re.M | re.S))
     for title, name in (("The process", "process"), ("The thread", "thread"), ("The frame", "frame"),
-                        ("The variable", "variable")):
+                        ("The variable", "variable"), ("The native frame", "native_frame")):
         rows = re.findall(r"^\| `(\w+)` \|", sections[title], flags=re.M)
         assert sorted(rows) == sorted(schema["$defs"][name]["properties"]), (title, rows)
     values = re.findall(r"^\| `(\w+)` \|", sections["The status"], flags=re.M)
     assert sorted(values) == sorted(schema["$defs"]["thread"]["properties"]["status"]["enum"]), values
-    return json.loads(re.search(r"```json\n(.*?)```", page, flags=re.S).group(1))
+    native = schema["$defs"]["thread"]["properties"]["native_status"]["enum"]
+    values = re.findall(r"^\| `(\w+)` \|", sections["The status of the native stack"], flags=re.M)
+    assert sorted(values) == sorted(value for value in native if value), values
+    return [json.loads(example) for example in re.findall(r"```json\n(.*?)```", page, flags=re.S)]
 
 
 # ---- Documents ------------------------------------------------------------------------------------------------------
@@ -118,8 +132,9 @@ def check_document(validator, schema, text, absent=WITH_LOCALS):
         check_keys(schema, "process", process)
         for thread in process["threads"]:
             check_keys(schema, "thread", thread)
-            for frame in thread["frames"]:
-                check_keys(schema, "frame", frame, absent)
+            for frame in thread["frames"] + (thread["native_frames"] or []):
+                python = frame["kind"] == "python"
+                check_keys(schema, "frame" if python else "native_frame", frame, absent if python else ())
                 for variable in frame.get("locals", ()):
                     check_keys(schema, "variable", variable)
                 frames += 1
@@ -160,6 +175,8 @@ def main():
         with Subject("names", "calls", "deep", command=command) as first, Subject(command=command) as second:
             frames += check_document(validator, schema, run_dump("--json", first.pid, second.pid)[1])
             frames += check_document(validator, schema, run_dump("--json", "--locals", first.pid)[1], ())
+            frames += check_document(validator, schema, run_dump("--json", "--native", first.pid, second.pid)[1])
+            frames += check_document(validator, schema, run_dump("-jln", second.pid)[1], ())
         frames += check_arguments(validator, schema, python["executable"])
     assert frames > 0, "no interpreter"
     print("documents of %d interpreters, %d frames, are valid; %d wrong documents are refused" % (

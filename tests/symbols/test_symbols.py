@@ -5,7 +5,7 @@ What the linker says of the libraries:
     constructors, and reads no thread-local word but the thread pointer itself;
   - libpyunwind.so needs libc (and the dynamic loader) and nothing else, binds at load time, and exports exactly what
     the public headers declare, with its symbol version; the archive defines no name without the prefix;
-  - libpyunwind-remote.so likewise, for pyunwind_remote.h: it needs libpyunwind, libelf and libc;
+  - libpyunwind-remote.so likewise, for pyunwind_remote.h: it needs libpyunwind, libelf, libdw and libc;
   - the headers compile as C11 and as C++, each alone, in every order, and before and after Python.h.
 The auditors are then shown objects that break each rule, and have to find it.
 """
@@ -219,7 +219,7 @@ def check_remote():
     library = BUILD / "libpyunwind-remote.so"
     exports = check_exports(library, REMOTE_HEADERS)
     check_archive(BUILD / "libpyunwind-remote.a", REMOTE_HEADERS)
-    needs = check_needs(library, [r"libpyunwind\.so", r"libelf\.so"])
+    needs = check_needs(library, [r"libpyunwind\.so", r"libelf\.so", r"libdw\.so"])
     check_is_client(library)
     return exports, needs
 

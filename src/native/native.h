@@ -1,0 +1,32 @@
+/*
+ * Native stacks, of whatever can be made into a Dwfl with its threads attached: a process that stands, a core file.
+ * Signal-safe: no. Include from: native.
+ */
+#ifndef PYUNW_NATIVE_NATIVE_H
+#define PYUNW_NATIVE_NATIVE_H
+
+#include "native_names.h"
+#include "pyunwind_remote.h"
+
+#include <elfutils/libdwfl.h>
+
+/* Reads memory of what the stacks are of, as the callback of Dwfl does. */
+typedef bool native_read_word(Dwfl *dwfl, Dwarf_Addr address, Dwarf_Word *result, void *source);
+
+struct pyunw_native {
+    Dwfl *dwfl; /* its modules are reported and its threads attached */
+    struct native_names names;
+    native_read_word *read_word;
+    void *source;                      /* what the callbacks of dwfl use */
+    void (*free_source)(void *source); /* after dwfl_end() */
+};
+
+/* NULL where memory is short; nothing is taken over then. */
+pyunw_native *pyunw_native_make(Dwfl *dwfl, native_read_word *read_word, void *source,
+                                void (*free_source)(void *source));
+
+/* A callback for Dwfl: debuginfo that is installed here. Never from a network, for which a process would stand. */
+int pyunw_native_find_debuginfo(Dwfl_Module *module, void **data, const char *name, Dwarf_Addr base, const char *file,
+                                const char *link, GElf_Word link_check, char **found);
+
+#endif

@@ -1,0 +1,153 @@
+/*
+ * The native stacks of a process that stands: its files from what it has mapped, its registers from the pause, its
+ * memory read in blocks.
+ * Signal-safe: no.
+ */
+#include "native.h"
+#include "native_files.h"
+#include "native_registers.h"
+#include "process_access.h"
+#include "process_pause.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { BLOCK_SIZE = 4096, BLOCK_COUNT = 64 };
+
+struct block {
+    pyunw_addr address; /* 0: not read yet */
+    uint8_t bytes[BLOCK_SIZE];
+};
+
+struct process_source {
+    pyunw_pause *pause;
+    struct native_files files;
+    const struct task_registers *registers; /* the pause's own */
+    size_t task_count;
+    struct block blocks[BLOCK_COUNT];
+};
+
+/* ---- Memory ---- */
+
+static const struct block *read_block(struct process_source *source, pyunw_addr address)
+{
+    struct block *block = &source->blocks[address / BLOCK_SIZE % BLOCK_COUNT];
+    if (block->address == address)
+        return block;
+    block->address = 0;
+    if (pyunw_pause_read_image(pyunw_pause_context(source->pause), address, block->bytes, BLOCK_SIZE) < 0)
+        return NULL;
+    block->address = address;
+    return block;
+}
+
+static bool read_word(Dwfl *dwfl, Dwarf_Addr address, Dwarf_Word *result, void *context)
+{
+    struct process_source *source = context;
+    size_t at = address % BLOCK_SIZE;
+    (void)dwfl;
+    if (at > BLOCK_SIZE - sizeof *result)
+        return pyunw_pause_read_image(pyunw_pause_context(source->pause), address, result, sizeof *result) == 0;
+    const struct block *block = read_block(source, address - at);
+    if (block == NULL)
+        return false;
+    memcpy(result, block->bytes + at, sizeof *result);
+    return true;
+}
+
+/* ---- Tasks ---- */
+
+static pid_t next_task(Dwfl *dwfl, void *context, void **task)
+{
+    const struct process_source *source = context;
+    const struct task_registers *next = *task == NULL ? source->registers : (struct task_registers *)*task + 1;
+    (void)dwfl;
+    if (next == source->registers + source->task_count)
+        return 0;
+    *task = (void *)(uintptr_t)next;
+    return next->task;
+}
+
+static bool find_task(Dwfl *dwfl, pid_t id, void *context, void **task)
+{
+    const struct process_source *source = context;
+    (void)dwfl;
+    for (size_t n = 0; n < source->task_count; n++) {
+        if (source->registers[n].task == id) {
+            *task = (void *)(uintptr_t)&source->registers[n];
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool set_registers(Dwfl_Thread *thread, void *context)
+{
+    const struct task_registers *task = context;
+    return task->known && pyunw_native_registers_set(thread, &task->registers);
+}
+
+/* ---- Opening ---- */
+
+static const Dwfl_Callbacks file_callbacks = {
+    .find_elf = pyunw_native_files_find_elf,
+    .find_debuginfo = pyunw_native_find_debuginfo,
+};
+
+static const Dwfl_Thread_Callbacks thread_callbacks = {
+    .next_thread = next_task,
+    .get_thread = find_task,
+    .memory_read = read_word,
+    .set_initial_registers = set_registers,
+};
+
+static void free_source(void *context)
+{
+    struct process_source *source = context;
+    pyunw_native_files_free(&source->files);
+    free(source);
+}
+
+static int fill(struct process_source *source, Dwfl *dwfl, const pyunw_options *options)
+{
+    pid_t pid = pyunw_pause_pid(source->pause);
+    int err = pyunw_pause_registers(source->pause, &source->registers, &source->task_count);
+    if (err < 0)
+        return pyunw_refuse(options, err, "the registers of process %d could not be read: %s", (int)pid,
+                            pyunw_strerror(err));
+    err = pyunw_native_files_report(&source->files, pid, dwfl);
+    if (err < 0)
+        return pyunw_refuse(options, err, "what process %d has mapped could not be read: %s", (int)pid,
+                            pyunw_strerror(err));
+    if (!dwfl_attach_state(dwfl, NULL, pid, &thread_callbacks, source))
+        return pyunw_refuse(options, PYUNW_ERR_SYSTEM, "the native stacks of process %d cannot be had: %s", (int)pid,
+                            dwfl_errmsg(-1));
+    return PYUNW_OK;
+}
+
+int pyunw_native_open(pyunw_native **native, pyunw_pause *pause, const pyunw_options *asked)
+{
+    static const pyunw_options defaults = {.size = sizeof defaults};
+    const pyunw_options *options = asked != NULL ? asked : &defaults;
+    if (native == NULL)
+        return PYUNW_ERR_ARGUMENT;
+    *native = NULL;
+    if (pause == NULL || options->size < sizeof *options)
+        return PYUNW_ERR_ARGUMENT;
+    struct process_source *source = calloc(1, sizeof *source);
+    Dwfl *dwfl = dwfl_begin(&file_callbacks);
+    if (source == NULL || dwfl == NULL) {
+        free(source);
+        dwfl_end(dwfl);
+        return pyunw_refuse(options, PYUNW_ERR_SYSTEM, "out of memory");
+    }
+    source->pause = pause;
+    int err = fill(source, dwfl, options);
+    if (err == PYUNW_OK)
+        *native = pyunw_native_make(dwfl, read_word, source, free_source);
+    if (*native != NULL)
+        return PYUNW_OK;
+    dwfl_end(dwfl);
+    free_source(source);
+    return err < 0 ? err : pyunw_refuse(options, PYUNW_ERR_SYSTEM, "out of memory");
+}
