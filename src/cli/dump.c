@@ -303,6 +303,14 @@ static bool wants_colour(FILE *out)
            strcmp(terminal, "dumb") != 0;
 }
 
+/* Each piece is a system call, as is each large block that is mapped for itself. */
+static void grow_heap_by_large_pieces(void)
+{
+    (void)mallopt(M_TOP_PAD, 1 << 20);
+    (void)mallopt(M_MMAP_THRESHOLD, 1 << 24);
+    (void)mallopt(M_TRIM_THRESHOLD, 1 << 24);
+}
+
 static int dump_all(const struct dump_options *options)
 {
     static char buffer[1 << 18]; /* of the output, which is long where there are many threads */
@@ -314,7 +322,7 @@ static int dump_all(const struct dump_options *options)
             return CLI_INCOMPLETE;
         }
     }
-    (void)mallopt(M_TOP_PAD, 1 << 20); /* the heap, too, grows by large pieces */
+    grow_heap_by_large_pieces();
     (void)setvbuf(dump.out, buffer, _IOFBF, sizeof buffer);
     dump.coloured = wants_colour(dump.out);
     if (options->json)

@@ -98,9 +98,10 @@ static void take_frame(const pyunw_target *target, const pyunw_frame *captured, 
 struct capture_room {
     pyunw_frame *frames;
     int max;
+    long patience; /* microseconds that may still be waited in all, for threads that cannot be told yet */
 };
 
-enum { ROOM_BEGIN = 64, ROOM_MAX = 1 << 16 };
+enum { ROOM_BEGIN = 64, ROOM_MAX = 1 << 16, PATIENCE = 200000 };
 
 static bool grow_room(struct capture_room *room)
 {
@@ -108,15 +109,29 @@ static bool grow_room(struct capture_room *room)
     pyunw_frame *frames = max <= ROOM_MAX ? realloc(room->frames, (size_t)max * sizeof *frames) : NULL;
     if (frames == NULL)
         return false;
-    *room = (struct capture_room){frames, max};
+    room->frames = frames;
+    room->max = max;
     return true;
+}
+
+/*
+ * A thread that stands where its stack cannot be told, since others have the processor, or since it is just being made,
+ * has to move on first: longer each time.
+ */
+static void wait_for_thread(struct capture_room *room, int tries)
+{
+    long microseconds = 200L << tries;
+    if (microseconds > room->patience)
+        return;
+    room->patience -= microseconds;
+    const struct timespec moment = {0, 1000 * microseconds};
+    (void)nanosleep(&moment, NULL);
 }
 
 /* Whole if it can be: with more room where that was too small, and again where the thread ran on under the reading. */
 static int capture(const pyunw_target *target, pyunw_addr tstate, struct capture_room *room, pyunw_status *status)
 {
     enum { TRIES = 8 };
-    static const struct timespec moment = {0, 200000};
     int count = 0;
     for (int n = 0; n < TRIES;) {
         count = pyunw_capture(target, tstate, room->frames, room->max, status);
@@ -124,9 +139,8 @@ static int capture(const pyunw_target *target, pyunw_addr tstate, struct capture
             return count;
         if (status->end == PYUNW_TRUNCATED && grow_room(room))
             continue;
-        /* One that stands where its stack cannot be told, since others have the processor, has to move on first. */
-        if (status->end == PYUNW_TORN)
-            (void)nanosleep(&moment, NULL);
+        if (status->end != PYUNW_TRUNCATED)
+            wait_for_thread(room, n);
         n++;
     }
     return count;
@@ -182,10 +196,10 @@ static bool add_thread(struct snapshot *snapshot, size_t *room, const struct thr
     return true;
 }
 
-static int read_threads(const pyunw_target *target, struct snapshot *snapshot)
+static int read_threads(const pyunw_target *target, bool stands, struct snapshot *snapshot)
 {
     pyunw_thread_cursor cursor;
-    struct capture_room room = {0};
+    struct capture_room room = {.patience = stands ? 0 : PATIENCE};
     size_t threads_room = 0;
     int result = grow_room(&room) ? pyunw_threads_begin(target, &cursor) : PYUNW_ERR_SYSTEM;
     while (result >= 0) {
@@ -242,7 +256,7 @@ bool snapshot_read(pid_t pid, const struct standing *standing, bool with_locals,
     if (alive && standing != NULL)
         standing_tell_states(standing, &snapshot->info);
     if (alive) {
-        snapshot->list_error = read_threads(&target, snapshot);
+        snapshot->list_error = read_threads(&target, standing != NULL, snapshot);
         native_ids_match(snapshot);
         if (standing != NULL && standing->native)
             native_read = native_stacks_read(standing->pause, &target, snapshot, message, message_size);
