@@ -9,7 +9,7 @@ import ctypes
 import sys
 
 from dumping import Program, check, finish
-from pausing import OPTIONS, REMOTE, pause, pyunw, resume
+from pausing import OPTIONS, REMOTE, pause, pyunw, resume, states, wait_for
 
 REMOTE.pyunw_open_pid.argtypes = [ctypes.POINTER(pyunw.pyunw_target), ctypes.c_int, OPTIONS]
 
@@ -70,10 +70,24 @@ def compare(what, open_target, memory):
             check(behind == b"\xee" * 4096, what, "room of", size, "was written beyond")
 
 
+def all_stand(pid, open_target):
+    """All wait in the function whose name is stand, and not in what that calls before."""
+    def stand():
+        if states(pid) != {"S"}:
+            return False
+        threads = read_all(open_target, None, 0)
+        innermost = [thread[5][0][3] for thread in threads if thread[5]]
+        return innermost == ["stand"] * THREADS + ["<module>"] and states(pid) == {"S"}
+    wait_for(stand)
+
+
 def main():
     memory = ctypes.create_string_buffer(ROOM + 3 * 4096)
     with Program([sys.executable, "-c", PROGRAM]) as program:
-        compare("running", lambda target, options: REMOTE.pyunw_open_pid(target, program.pid, options), memory)
+        def open_running(target, options):
+            return REMOTE.pyunw_open_pid(target, program.pid, options)
+        all_stand(program.pid, open_running)
+        compare("running", open_running, memory)
         handle = pause(program.pid)
         try:
             compare("paused", lambda target, options: REMOTE.pyunw_open_paused(target, handle, options), memory)
