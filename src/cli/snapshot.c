@@ -171,7 +171,7 @@ static bool add_thread(struct snapshot *snapshot, size_t *room, const struct thr
     return true;
 }
 
-static int read_threads(const pyunw_target *target, struct snapshot *snapshot)
+int snapshot_read_threads(const pyunw_target *target, struct snapshot *snapshot)
 {
     pyunw_thread_cursor cursor;
     struct capture_room room = {0};
@@ -225,7 +225,7 @@ bool snapshot_read(pid_t pid, const struct standing *standing, struct snapshot *
     if (alive && standing != NULL)
         standing_tell_states(standing, &snapshot->info);
     if (alive) {
-        snapshot->list_error = read_threads(&target, snapshot);
+        snapshot->list_error = snapshot_read_threads(&target, snapshot);
         native_ids_match(snapshot);
         alive = process_info_is_current(&snapshot->info);
     }

@@ -33,6 +33,17 @@ struct thread {
     int frame_count;
 };
 
+/* The end of a process, as its core file tells it. */
+struct crash {
+    bool is_known; /* it is of a core file */
+    int signal;    /* 0: none, it ran when the core was made */
+    int code;
+    bool has_code;
+    pyunw_addr address;
+    bool has_address;
+    pid_t thread; /* the kernel's id of the one that crashed; 0: none */
+};
+
 struct snapshot {
     int error; /* 0, or why it could not be opened */
     struct process_info info;
@@ -41,7 +52,14 @@ struct snapshot {
     struct thread *threads; /* as pyunw_threads_next() tells them: newest first */
     size_t thread_count;
     int list_error; /* 0, or why the list of threads ends early */
+    struct crash crash;
 };
+
+/* Is it the thread that the process crashed in? */
+static inline bool is_crashed(const struct snapshot *snapshot, const struct thread *thread)
+{
+    return snapshot->crash.thread != 0 && thread->task != NULL && thread->task->id == snapshot->crash.thread;
+}
 
 /*
  * Read a process, as it stands or, where standing is NULL, while it runs: true, or false with a message of why, and
@@ -49,6 +67,9 @@ struct snapshot {
  */
 bool snapshot_read(pid_t pid, const struct standing *standing, struct snapshot *snapshot, char *message,
                    size_t message_size);
+
+/* The part of it that is read of an open target: 0, or why the list of threads ends early. */
+int snapshot_read_threads(const pyunw_target *target, struct snapshot *snapshot);
 
 void snapshot_free(struct snapshot *snapshot);
 
