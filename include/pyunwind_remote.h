@@ -212,11 +212,10 @@ PYUNW_API int pyunw_core_thread_at(const pyunw_core *core, size_t index, pyunw_c
 
 /** Is a file here the one that was mapped? */
 enum pyunw_core_file_state {
-    PYUNW_CORE_FILE_MISSING = 0, /* it is not here, or is no ELF file */
-    PYUNW_CORE_FILE_MATCHES =
-        1, /* its build id is that in the core; or both have none, and the first page is the same */
-    PYUNW_CORE_FILE_DIFFERS = 2,   /* it is not: it is not used */
-    PYUNW_CORE_FILE_UNCHECKED = 3, /* the core does not tell: it is used */
+    PYUNW_CORE_FILE_MISSING = 0,   /* it is not here, or is no ELF file */
+    PYUNW_CORE_FILE_MATCHES = 1,   /* its build id is that in the core */
+    PYUNW_CORE_FILE_DIFFERS = 2,   /* its build id, or its program headers, are others: it is not used */
+    PYUNW_CORE_FILE_UNCHECKED = 3, /* the core holds no build id of it: it is used, if its program headers agree */
 };
 
 /** A file that the process had mapped. */

@@ -45,15 +45,25 @@ static void read_id_in_core(const pyunw_core *core, struct core_mapped *mapped)
     free(head);
 }
 
-/* A file without a build id is told by its first page: the ELF header, the program headers, the first notes. */
-static bool has_first_page(const pyunw_core *core, const struct core_mapped *mapped, int fd)
+/*
+ * A file whose build id the core has not, or that has none, is told by its program headers: where and how large its
+ * segments are. More of its first page may be changed once it is loaded.
+ */
+static bool has_same_headers(const pyunw_core *core, const struct core_mapped *mapped, int fd)
 {
-    char there[FIRST_PAGE];
+    Elf64_Ehdr header;
+    uint8_t there[FIRST_PAGE];
     size_t size = 0;
     char *head = read_head(core, mapped, &size);
-    if (size > sizeof there)
-        size = sizeof there;
-    bool same = head != NULL && size > 0 && pyunw_file_bytes(fd, 0, there, size) && memcmp(head, there, size) == 0;
+    bool same = head != NULL && size >= sizeof header;
+    if (same) {
+        memcpy(&header, head, sizeof header);
+        uint64_t end = header.e_phoff + (uint64_t)header.e_phnum * header.e_phentsize;
+        same = header.e_phoff <= sizeof there && end <= size && end <= sizeof there &&
+               pyunw_file_bytes(fd, 0, there, sizeof header > end ? sizeof header : (size_t)end) &&
+               memcmp(head, there, sizeof header) == 0 &&
+               memcmp(head + header.e_phoff, there + header.e_phoff, (size_t)(end - header.e_phoff)) == 0;
+    }
     free(head);
     return same;
 }
@@ -88,7 +98,7 @@ static int judge(const pyunw_core *core, const struct core_mapped *mapped, int f
         return same_id(&mapped->in_core, id) ? PYUNW_CORE_FILE_MATCHES : PYUNW_CORE_FILE_DIFFERS;
     if (mapped->begin == 0)
         return PYUNW_CORE_FILE_UNCHECKED;
-    return has_first_page(core, mapped, fd) ? PYUNW_CORE_FILE_MATCHES : PYUNW_CORE_FILE_DIFFERS;
+    return has_same_headers(core, mapped, fd) ? PYUNW_CORE_FILE_UNCHECKED : PYUNW_CORE_FILE_DIFFERS;
 }
 
 /* Take the file at path for the mapped one, if it is. What is not there is no reason to forget what differs elsewhere.
@@ -174,7 +184,8 @@ static int find_by_id(const pyunw_core *core, const char *path)
     int fd = open_elf(path, &id);
     int found = -1;
     for (size_t n = 0; fd >= 0 && found < 0 && n < core->mapped_count; n++) {
-        if (judge(core, &core->mapped[n], fd, &id) == PYUNW_CORE_FILE_MATCHES)
+        const struct core_mapped *mapped = &core->mapped[n];
+        if (mapped->begin != 0 && judge(core, mapped, fd, &id) != PYUNW_CORE_FILE_DIFFERS)
             found = (int)n;
     }
     if (fd >= 0)
