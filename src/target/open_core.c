@@ -227,30 +227,40 @@ static int open_mapped(void *files, const struct mapping *mapping)
     return mapped->symbols != NULL ? open(mapped->symbols, O_RDONLY | O_CLOEXEC) : -1;
 }
 
-/* Without the files nothing may say where the interpreter is: which are missing, and which are others now. */
-static int refuse_without_files(const pyunw_core *core, const pyunw_options *options, pid_t pid, const char *executable,
-                                const struct process_found *found)
+/* The files without which the interpreter may not be found, and the first of them that is another here; NULL: none. */
+static size_t count_absent(const pyunw_core *core, const struct core_mapped **differs)
 {
-    const struct core_mapped *first = NULL;
+    size_t count = 0;
+    *differs = NULL;
+    for (size_t n = 0; n < core->mapped_count; n++) {
+        const struct core_mapped *mapped = &core->mapped[n];
+        bool is_other = mapped->state == PYUNW_CORE_FILE_DIFFERS;
+        count += is_other || (mapped->state == PYUNW_CORE_FILE_MISSING && mapped->begin != 0);
+        if (is_other && *differs == NULL)
+            *differs = mapped;
+    }
+    return count;
+}
+
+static int refuse_without_files(const pyunw_core *core, const pyunw_options *options, pid_t pid, const char *executable)
+{
     char in_core[BUILD_ID_TEXT];
     char on_disk[BUILD_ID_TEXT];
-    for (size_t n = 0; n < core->mapped_count && first == NULL; n++) {
-        if (core->mapped[n].state == PYUNW_CORE_FILE_DIFFERS)
-            first = &core->mapped[n];
-    }
-    if (first == NULL)
+    const struct core_mapped *differs = NULL;
+    size_t count = count_absent(core, &differs);
+    if (differs == NULL)
         return pyunw_refuse(options, PYUNW_ERR_NO_PYTHON,
-                            "no CPython was found in process %d (%s), of which %d mapped files are not here. Name the "
+                            "no CPython was found in process %d (%s), of which %zu mapped files are not here. Name the "
                             "folder that they are in (--sysroot, --debug-dir), or the executable",
-                            (int)pid, executable, found->unreadable);
-    pyunw_build_id_text(&first->in_core, in_core);
-    pyunw_build_id_text(&first->on_disk, on_disk);
+                            (int)pid, executable, count);
+    pyunw_build_id_text(&differs->in_core, in_core);
+    pyunw_build_id_text(&differs->on_disk, on_disk);
     return pyunw_refuse(options, PYUNW_ERR_NO_PYTHON,
-                        "no CPython was found in process %d (%s), of which %d mapped files are not here, or others: %s "
-                        "has the build id %s, and in the core %s. Name the folder that they are in (--sysroot, "
+                        "no CPython was found in process %d (%s), of which %zu mapped files are not here, or others: "
+                        "%s has the build id %s, and in the core %s. Name the folder that they are in (--sysroot, "
                         "--debug-dir), or the executable",
-                        (int)pid, executable, found->unreadable, first->found,
-                        first->on_disk.size > 0 ? on_disk : "none", first->in_core.size > 0 ? in_core : "none");
+                        (int)pid, executable, count, differs->found, differs->on_disk.size > 0 ? on_disk : "none",
+                        differs->in_core.size > 0 ? in_core : "none");
 }
 
 static int refuse_core(const pyunw_core *core, const pyunw_options *options, const struct process_found *found)
@@ -264,8 +274,9 @@ static int refuse_core(const pyunw_core *core, const pyunw_options *options, con
             options, PYUNW_ERR_NO_PYTHON,
             "no CPython was found in what is left of process %d (%s): %llu bytes of its core are missing",
             (int)info.pid, executable, (unsigned long long)core->missing);
-    if (found->unreadable > 0 && !found->has_pypy && !found->has_old)
-        return refuse_without_files(core, options, info.pid, executable, found);
+    const struct core_mapped *differs = NULL;
+    if (count_absent(core, &differs) > 0 && !found->has_pypy && !found->has_old)
+        return refuse_without_files(core, options, info.pid, executable);
     return pyunw_refuse_program(options, info.pid, executable, found);
 }
 

@@ -74,7 +74,9 @@ static bool find_dynamic(const struct source *source, pyunw_addr begin, struct d
         if (segments[n].p_type == PT_DYNAMIC)
             section = segments[n].p_vaddr;
     }
-    return has_bias && section != 0 && read_dynamic_section(dynamic, section + dynamic->bias);
+    uint32_t head = 0; /* of the hash table: a core file may have the section, and not the tables */
+    return has_bias && section != 0 && read_dynamic_section(dynamic, section + dynamic->bias) &&
+           source_read(source, dynamic->hash, &head, sizeof head) == 0;
 }
 
 /* ---- One symbol ---- */
