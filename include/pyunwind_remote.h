@@ -1,9 +1,9 @@
 /*
- * pyunwind: the Python stacks of another process.
+ * pyunwind: the Python stacks of another process, or of the core file that is left of one.
  *
  * What is opened here is read with all of pyunwind.h: pyunw_threads_begin(), pyunw_capture(), pyunw_describe_into(),
- * ... The library is libpyunwind-remote (pkg-config pyunwind-remote); it needs elfutils' libelf and libdw, and
- * libpyunwind.
+ * ... The library is libpyunwind-remote (pkg-config pyunwind-remote); it needs elfutils' libelf and libdw, the
+ * libraries of zstd, lz4 and gzip, and libpyunwind.
  *
  * Closing words of each comment: as in pyunwind.h.
  */
@@ -105,6 +105,139 @@ PYUNW_API int pyunw_resume_process(pyunw_pause *pause);
  * CPython: 3.8-3.15.
  */
 PYUNW_API int pyunw_open_paused(pyunw_target *target, const pyunw_pause *pause, const pyunw_options *options);
+
+/* ---- A core file --------------------------------------------------------------------------------------------- */
+
+/** A core file: opaque, allocated by pyunw_load_core(), freed by pyunw_unload_core(). */
+typedef struct pyunw_core pyunw_core;
+
+/** Options of pyunw_load_core(). Set .size = sizeof(pyunw_core_options), leave the rest zero for the defaults. */
+typedef struct {
+    size_t size;            /* bytes of this structure, as the caller was compiled */
+    const char *executable; /* read in place of the executable that the core names; NULL: that one */
+    const char *sysroot;    /* put before the paths of the mapped files: a folder with those of the core's machine */
+    const char *debug_dir;  /* holds .build-id/xx/yyyy files, or a tree of PATH.debug; NULL: /usr/lib/debug */
+    char *message;          /* out, may be NULL: why loading failed, in words, with names and numbers */
+    size_t message_size;    /* bytes of room in message, the end included */
+} pyunw_core_options;
+
+/**
+ * Load a core file: one that the kernel wrote (core(5)), gdb (gcore) or another that writes ELF core files; compressed
+ * by zstd, lz4 or gzip too.
+ *
+ * Nothing of the memory in it is read before it is asked for, and all by pread(2), so that a core file of any size
+ * takes little time and memory, and one that is cut off meanwhile only makes reads fail. A compressed one is unpacked
+ * to a file without a name in $TMPDIR (/var/tmp), which goes with the handle. One that is truncated is loaded with what
+ * is there; pyunw_core_describe() tells what is missing.
+ *
+ * A core file leaves out what the mapped files have as well. Such bytes are read from the files that it names, where
+ * their build ids are those in the core: pyunw_core_file_at() tells which are missing, and which are others by now.
+ * @param path     Of the core file.
+ * @param core     Out: the handle; NULL when it fails. It holds a descriptor for itself and one for each mapped ELF
+ * file.
+ * @param options  NULL for the defaults. options->message says why when it fails, and what could be done, but for a
+ *                 size that is too small.
+ * @return 0; PYUNW_ERR_ARGUMENT, also for what is no core file, and an executable that is not the core's (the message
+ *         shows both build ids); PYUNW_ERR_UNSUPPORTED for the core of a 32-bit program or another architecture;
+ *         PYUNW_ERR_FAULT where nothing of the process's memory is in it; PYUNW_ERR_PERMISSION;
+ *         PYUNW_ERR_SYSTEM where the file cannot be opened, or there is no room to unpack it, or no memory.
+ * Signal-safe: no. Allocates: yes. Threads: any. Since: 0.1.
+ */
+PYUNW_API int pyunw_load_core(const char *path, pyunw_core **core, const pyunw_core_options *options);
+
+/**
+ * Forget a core file.
+ * @param core  The handle, which is freed: close the targets that were opened with it before. NULL: nothing is done.
+ * Signal-safe: no. Allocates: no. Threads: any, one handle each. Since: 0.1.
+ */
+PYUNW_API void pyunw_unload_core(pyunw_core *core);
+
+/**
+ * Open the interpreter in a core file: as pyunw_open_pid(), and each stack is read once, as it stood.
+ * @param target   Caller's memory; filled in, whatever it held. Close it before the core is unloaded.
+ * @param core     Of pyunw_load_core(); borrowed until pyunw_close(). Several targets may share it.
+ * @param options  As for pyunw_open_pid().
+ * @return 0; PYUNW_ERR_ARGUMENT; PYUNW_ERR_NO_PYTHON (the message tells which of its files are missing, or others);
+ *         PYUNW_ERR_UNSUPPORTED, PYUNW_ERR_LAYOUT, PYUNW_ERR_FAULT as for pyunw_open_pid();
+ *         PYUNW_ERR_NOT_INITIALIZED, PYUNW_ERR_FINALIZED where there was no interpreter yet, or no more.
+ *         Captures end with PYUNW_CORRUPT, or fail with PYUNW_ERR_FAULT, at what the core has not.
+ * Signal-safe: no; captures of the target are. Allocates: while it runs. Threads: any, one target each. Since: 0.1.
+ * CPython: 3.8-3.15.
+ */
+PYUNW_API int pyunw_open_core(pyunw_target *target, const pyunw_core *core, const pyunw_options *options);
+
+/** What a core file tells of its process and of its end. */
+typedef struct {
+    pid_t pid;    /* 0: not known */
+    pid_t parent; /* 0: not known, or none */
+    /* The signal that ended it; 0: none, as in a core that gcore made of a running process. */
+    int signal;
+    int signal_code;           /* si_code; only with has_signal_code */
+    pyunw_addr signal_address; /* si_addr, the fault's; only with has_signal_address */
+    int has_signal_code;
+    int has_signal_address;
+    pid_t crashed;          /* kernel id of the thread that had the signal; 0: none */
+    const char *command;    /* the arguments, each ended by a NUL; else one text of at most 80 bytes; may be NULL */
+    size_t command_size;    /* bytes in command */
+    const char *executable; /* path, as the process had it mapped; NULL: not known */
+    size_t thread_count;    /* for pyunw_core_thread_at() */
+    size_t file_count;      /* for pyunw_core_file_at() */
+    uint64_t size;          /* bytes of the core file, unpacked */
+    uint64_t missing;       /* bytes that it should have and has not: it is truncated; 0: none */
+    uint64_t missing_from;  /* where in the file they begin */
+    const char *packed;     /* "zstd", "lz4" or "gzip", as it was compressed; NULL: it was not */
+    int is_cut;             /* 1: what was compressed ends early, or is damaged from some place on */
+} pyunw_core_info;
+
+/**
+ * Tell what a core file says of its process.
+ * @param info  Out; its texts are the core's, and good until it is unloaded.
+ * @return 0; PYUNW_ERR_ARGUMENT. Signal-safe: yes. Allocates: no. Threads: any. Since: 0.1.
+ */
+PYUNW_API int pyunw_core_describe(const pyunw_core *core, pyunw_core_info *info);
+
+/** A thread of the kernel's in a core file. */
+typedef struct {
+    pid_t native_id;
+    int crashed;             /* 1: it had the signal that ended the process */
+    int has_thread_pointer;  /* 1: thread_pointer is known */
+    uint64_t thread_pointer; /* x86-64: the base of fs, which is pthread_self(); aarch64: tpidr_el0 */
+    char name[32];           /* the kernel's, which a core has of the main thread only; "": not known */
+} pyunw_core_thread;
+
+/**
+ * Tell of one thread, in the order of the core file.
+ * @param index  Less than thread_count of pyunw_core_describe().
+ * @return 0; PYUNW_ERR_ARGUMENT. Signal-safe: yes. Allocates: no. Threads: any. Since: 0.1.
+ */
+PYUNW_API int pyunw_core_thread_at(const pyunw_core *core, size_t index, pyunw_core_thread *thread);
+
+/** Is a file here the one that was mapped? */
+enum pyunw_core_file_state {
+    PYUNW_CORE_FILE_MISSING = 0,   /* it is not here, or is no ELF file */
+    PYUNW_CORE_FILE_MATCHES = 1,   /* its build id is that in the core */
+    PYUNW_CORE_FILE_DIFFERS = 2,   /* its build id, or its program headers, are others: it is not used */
+    PYUNW_CORE_FILE_UNCHECKED = 3, /* the core holds no build id of it: it is used, if its program headers agree */
+};
+
+/** A file that the process had mapped. */
+typedef struct {
+    const char *path;        /* as the process had it; "" where the core has no names */
+    const char *found;       /* what is here in its place; NULL: nothing */
+    int state;               /* enum pyunw_core_file_state */
+    int executable;          /* 1: it is the program's executable */
+    pyunw_addr begin;        /* where its first page was mapped; 0: that is not in the core, or it is no ELF file */
+    char build_id[72];       /* in the core, hexadecimal; "": none, or not known */
+    char found_build_id[72]; /* of found */
+} pyunw_core_file;
+
+/**
+ * Tell of one mapped file.
+ * @param index  Less than file_count of pyunw_core_describe().
+ * @param file   Out; its texts are the core's, and good until it is unloaded.
+ * @return 0; PYUNW_ERR_ARGUMENT. Signal-safe: no. Allocates: no. Threads: any. Since: 0.1.
+ */
+PYUNW_API int pyunw_core_file_at(const pyunw_core *core, size_t index, pyunw_core_file *file);
 
 /* ---- Native frames ------------------------------------------------------------------------------------------- */
 

@@ -2,6 +2,7 @@
  * pyunwind dump: the stacks of all threads of running processes.
  */
 #include "cli.h"
+#include "document.h"
 #include "dump_output.h"
 #include "native_stacks.h"
 #include "tree.h"
@@ -295,14 +296,6 @@ static void dump_process(struct dump *dump, pid_t pid)
     free(members.list);
 }
 
-static bool wants_colour(FILE *out)
-{
-    const char *no_colour = getenv("NO_COLOR");
-    const char *terminal = getenv("TERM");
-    return isatty(fileno(out)) && (no_colour == NULL || *no_colour == '\0') && terminal != NULL &&
-           strcmp(terminal, "dumb") != 0;
-}
-
 /* Each piece is a system call, as is each large block that is mapped for itself. */
 static void grow_heap_by_large_pieces(void)
 {
@@ -314,17 +307,14 @@ static void grow_heap_by_large_pieces(void)
 static int dump_all(const struct dump_options *options)
 {
     static char buffer[1 << 18]; /* of the output, which is long where there are many threads */
-    struct dump dump = {.options = options, .out = stdout, .status = CLI_OK};
-    if (options->output != NULL) {
-        dump.out = fopen(options->output, "we");
-        if (dump.out == NULL) {
-            complain(options->output, strerror(errno));
-            return CLI_INCOMPLETE;
-        }
+    struct dump dump = {.options = options, .out = document_open(options->output), .status = CLI_OK};
+    if (dump.out == NULL) {
+        complain(options->output, strerror(errno));
+        return CLI_INCOMPLETE;
     }
     grow_heap_by_large_pieces();
     (void)setvbuf(dump.out, buffer, _IOFBF, sizeof buffer);
-    dump.coloured = wants_colour(dump.out);
+    dump.coloured = document_wants_colour(dump.out);
     if (options->json)
         dump_json_begin(dump.out);
     for (int n = 0; n < options->count; n++)
@@ -334,14 +324,8 @@ static int dump_all(const struct dump_options *options)
     free(dump.seen);
     if (dump.left_out[0] != '\0')
         complain("left out, since they are not Python", dump.left_out);
-    bool failed = fflush(dump.out) != 0 || ferror(dump.out) != 0;
-    int error = errno;
-    if (dump.out != stdout && fclose(dump.out) != 0 && !failed) {
-        failed = true;
-        error = errno;
-    }
-    if (failed) {
-        complain(options->output != NULL ? options->output : "standard output", strerror(error));
+    if (!document_close(dump.out)) {
+        complain(options->output != NULL ? options->output : "standard output", strerror(errno));
         return CLI_INCOMPLETE;
     }
     return dump.status;

@@ -6,6 +6,7 @@
 
 #include "control_group.h"
 #include "native_stacks.h"
+#include "signal_names.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -171,7 +172,7 @@ static const char *state_name(const struct thread *thread)
         return "finalizing";
     if (waits_for_gil(thread))
         return "waiting_for_gil";
-    if (thread->task == NULL)
+    if (thread->task == NULL || thread->task->state == '\0')
         return NULL;
     return is_running(thread->task) ? "running" : "idle";
 }
@@ -198,6 +199,8 @@ static void write_thread(FILE *out, const struct snapshot *snapshot, const struc
         (void)fputs("null", out);
     (void)fputs(",\"state\":", out);
     write_string(out, state_name(thread));
+    if (snapshot->crash.is_known)
+        write_truth(out, ",\"crashed\":", is_crashed(snapshot, thread), true);
     write_truth(out, ",\"holds_gil\":", holds_gil, true);
     /* Without the GIL nothing says which thread collects. */
     write_truth(out, ",\"collecting_garbage\":", (thread->python.flags & PYUNW_THREAD_COLLECTING) != 0,
@@ -234,6 +237,23 @@ static void write_control_group(FILE *out, const char *path)
     write_string(out, id[0] != '\0' ? id : NULL);
 }
 
+/* Of a core file; null: no signal ended the process. */
+static void write_signal(FILE *out, const struct crash *crash)
+{
+    (void)fputs(",\"signal\":", out);
+    if (crash->signal == 0) {
+        (void)fputs("null", out);
+        return;
+    }
+    (void)fprintf(out, "{\"number\":%d,\"name\":", crash->signal);
+    write_string(out, signal_name(crash->signal));
+    write_number(out, ",\"code\":", crash->code, crash->has_code);
+    (void)fputs(",\"code_name\":", out);
+    write_string(out, crash->has_code ? signal_code_name(crash->signal, crash->code) : NULL);
+    (void)fprintf(out, crash->has_address ? ",\"address\":\"0x%" PRIx64 "\"}" : ",\"address\":null}",
+                  (uint64_t)crash->address);
+}
+
 void dump_json_process(FILE *out, const struct snapshot *snapshot, bool first)
 {
     char version[VERSION_TEXT_SIZE];
@@ -245,7 +265,9 @@ void dump_json_process(FILE *out, const struct snapshot *snapshot, bool first)
     (void)fputs(",\"executable\":", out);
     write_string(out, info->executable);
     write_control_group(out, info->control_group);
-    (void)fprintf(out, ",\"uptime\":%.2f", info->uptime);
+    (void)fprintf(out, info->uptime >= 0 ? ",\"uptime\":%.2f" : ",\"uptime\":null", info->uptime);
+    if (snapshot->crash.is_known)
+        write_signal(out, &snapshot->crash);
     (void)fprintf(out, ",\"python\":{\"version\":\"%s\",\"free_threaded\":%s}", version,
                   snapshot->free_threaded ? "true" : "false");
     (void)fputs(",\"threads\":[", out);

@@ -5,6 +5,7 @@
 
 #include "control_group.h"
 #include "native_stacks.h"
+#include "signal_names.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -144,6 +145,48 @@ static void print_control_group(FILE *out, const char *path)
     (void)fputc('\n', out);
 }
 
+static void print_signal(const struct page *page, const struct crash *crash)
+{
+    const char *name = signal_name(crash->signal);
+    const char *code = crash->has_code ? signal_code_name(crash->signal, crash->code) : NULL;
+    const char *words = crash->has_code ? signal_code_words(crash->signal, crash->code) : NULL;
+    if (name != NULL)
+        (void)fprintf(page->out, "Ended by %s", name);
+    else
+        (void)fprintf(page->out, "Ended by signal %d", crash->signal);
+    if (code != NULL)
+        (void)fprintf(page->out, " (%s%s%s)", code, words != NULL ? ", " : "", words != NULL ? words : "");
+    else if (crash->has_code)
+        (void)fprintf(page->out, " (code %d)", crash->code);
+}
+
+static bool has_crashed_thread(const struct snapshot *snapshot)
+{
+    for (size_t n = 0; n < snapshot->thread_count; n++) {
+        if (is_crashed(snapshot, &snapshot->threads[n]))
+            return true;
+    }
+    return false;
+}
+
+/* "Ended by SIGSEGV (SEGV_MAPERR, nothing is mapped there) at 0x0, in thread 1234" */
+static void print_crash(const struct page *page, const struct snapshot *snapshot)
+{
+    const struct crash *crash = &snapshot->crash;
+    if (crash->signal == 0) {
+        (void)fputs("No signal ended it: the core was made while it ran\n", page->out);
+        return;
+    }
+    begin_style(page, STYLE_WARNING);
+    print_signal(page, crash);
+    if (crash->has_address)
+        (void)fprintf(page->out, " at 0x%" PRIx64, (uint64_t)crash->address);
+    (void)fprintf(page->out, ", in thread %d%s", (int)crash->thread,
+                  has_crashed_thread(snapshot) ? "" : ", which runs no Python");
+    end_style(page);
+    (void)fputc('\n', page->out);
+}
+
 static void print_process(const struct page *page, const struct snapshot *snapshot)
 {
     char version[VERSION_TEXT_SIZE];
@@ -158,44 +201,67 @@ static void print_process(const struct page *page, const struct snapshot *snapsh
         print_bytes(page->out, info->executable, strlen(info->executable));
     else
         (void)fputs("executable unknown", page->out);
-    (void)fputs(", up ", page->out);
-    print_uptime(page->out, info->uptime);
+    if (info->uptime >= 0) {
+        (void)fputs(", up ", page->out);
+        print_uptime(page->out, info->uptime);
+    }
     (void)fputc('\n', page->out);
     print_control_group(page->out, info->control_group);
+    if (snapshot->crash.is_known)
+        print_crash(page, snapshot);
 }
 
 /* ---- Threads ---- */
 
-static void print_thread_head(const struct page *page, const struct thread *thread)
+/* NULL where nothing is said of it: a core file does not tell what a thread did. */
+static const char *state_words(const struct snapshot *snapshot, const struct thread *thread)
+{
+    if (snapshot->crash.is_known)
+        return is_crashed(snapshot, thread) ? "crashed" : NULL;
+    if (waits_for_gil(thread))
+        return "waiting for the GIL";
+    if (thread->task == NULL)
+        return "state unknown";
+    return is_running(thread->task) ? "running" : "idle";
+}
+
+/* One more of what is said behind a thread's name. */
+static void print_trait(const struct page *page, const char *trait, bool *first)
+{
+    if (trait == NULL)
+        return;
+    (void)fprintf(page->out, "%s%s", *first ? ": " : ", ", trait);
+    *first = false;
+}
+
+static void print_thread_head(const struct page *page, const struct snapshot *snapshot, const struct thread *thread)
 {
     uint32_t flags = thread->python.flags;
     const struct task *task = thread->task;
+    bool holds_gil = (flags & PYUNW_THREAD_HOLDS_GIL) != 0;
     begin_style(page, STYLE_THREAD);
     if (task != NULL) {
-        (void)fprintf(page->out, "Thread %d \"", (int)task->id);
-        print_bytes(page->out, task->name, task->name_length);
-        (void)fputc('"', page->out);
+        (void)fprintf(page->out, "Thread %d", (int)task->id);
+        if (task->name_length > 0) {
+            (void)fputs(" \"", page->out);
+            print_bytes(page->out, task->name, task->name_length);
+            (void)fputc('"', page->out);
+        }
     } else {
         (void)fputs("Thread", page->out);
     }
     if (thread->is_python)
         (void)fprintf(page->out, " 0x%016" PRIx64, thread->python.thread_id);
     end_style(page);
-    if (waits_for_gil(thread))
-        (void)fputs(": waiting for the GIL", page->out);
-    else
-        (void)fprintf(page->out, ": %s", task == NULL ? "state unknown" : is_running(task) ? "running" : "idle");
-    if (!thread->is_python)
-        (void)fputs(", not Python's", page->out);
-    if ((flags & PYUNW_THREAD_FINALIZING) != 0)
-        (void)fputs(", finalizing", page->out);
-    if ((flags & PYUNW_THREAD_HOLDS_GIL) != 0)
-        (void)fputs(", holds the GIL", page->out);
+    bool first = true;
+    print_trait(page, state_words(snapshot, thread), &first);
+    print_trait(page, thread->is_python ? NULL : "not Python's", &first);
+    print_trait(page, (flags & PYUNW_THREAD_FINALIZING) != 0 ? "finalizing" : NULL, &first);
+    print_trait(page, holds_gil ? "holds the GIL" : NULL, &first);
     /* Without the GIL nothing says which thread collects. */
-    if ((flags & PYUNW_THREAD_HOLDS_GIL) != 0 && (flags & PYUNW_THREAD_COLLECTING) != 0)
-        (void)fputs(", collecting garbage", page->out);
+    print_trait(page, holds_gil && (flags & PYUNW_THREAD_COLLECTING) != 0 ? "collecting garbage" : NULL, &first);
     if (thread->python.interpreter_id != 0)
-        (void)fprintf(page->out, ", interpreter %" PRId64, thread->python.interpreter_id);
+        (void)fprintf(page->out, "%sinterpreter %" PRId64, first ? ": " : ", ", thread->python.interpreter_id);
     (void)fputc('\n', page->out);
 }
 
@@ -347,7 +413,7 @@ void dump_text_process(FILE *out, const struct snapshot *snapshot, bool first, b
     print_process(&page, snapshot);
     for (size_t n = 0; n < snapshot->thread_count; n++) {
         (void)fputc('\n', out);
-        print_thread_head(&page, &snapshot->threads[n]);
+        print_thread_head(&page, snapshot, &snapshot->threads[n]);
         print_stack(&page, &snapshot->threads[n]);
         if (snapshot->threads[n].native != NULL)
             print_native_end(&page, snapshot->threads[n].native);

@@ -15,12 +15,14 @@ static const struct {
     int (*run)(int argc, char **argv);
 } commands[] = {
     {"dump", "pyunwind dump", cli_dump},
+    {"core", "pyunwind core", cli_core},
 };
 
 static const char documentation[] =
-    "The Python stacks of running programs: CPython 3.8 to 3.15, with and without the GIL.\v"
+    "The Python stacks of programs that run, or have crashed: CPython 3.8 to 3.15, with and without the GIL.\v"
     "Commands:\n"
-    "  dump PID...    the stack of every thread of running processes\n"
+    "  dump PID...        the stack of every thread of running processes\n"
+    "  core CORE [EXE]    the stack of every thread in a core file\n"
     "\n"
     "`pyunwind COMMAND --help` tells more.\n"
     "Exit status: 0 all was read, 1 some could not be, 2 wrong usage.";

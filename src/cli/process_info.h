@@ -13,7 +13,7 @@
 struct task {
     pid_t id;       /* as this process's pid namespace numbers it */
     pid_t inner_id; /* as the task's own does */
-    char state;     /* 'R' running, 'S' sleeping, ... (proc(5)) */
+    char state;     /* 'R' running, 'S' sleeping, ... (proc(5)); 0: unknown */
     size_t name_length;
     char name[64]; /* comm: bytes of any kind */
 };
@@ -22,7 +22,7 @@ struct process_info {
     pid_t pid;
     pid_t parent;
     uint64_t start; /* clock ticks after boot: tells a process from another of the same number */
-    double uptime;  /* seconds */
+    double uptime;  /* seconds; less than 0: unknown */
     char *command;  /* the arguments, each ended by a NUL; empty for one that has none */
     size_t command_size;
     char *executable;    /* NULL: unknown */

@@ -196,7 +196,7 @@ static bool add_thread(struct snapshot *snapshot, size_t *room, const struct thr
     return true;
 }
 
-static int read_threads(const pyunw_target *target, bool stands, struct snapshot *snapshot)
+int snapshot_read_threads(const pyunw_target *target, bool stands, struct snapshot *snapshot)
 {
     pyunw_thread_cursor cursor;
     struct capture_room room = {.patience = stands ? 0 : PATIENCE};
@@ -256,7 +256,7 @@ bool snapshot_read(pid_t pid, const struct standing *standing, bool with_locals,
     if (alive && standing != NULL)
         standing_tell_states(standing, &snapshot->info);
     if (alive) {
-        snapshot->list_error = read_threads(&target, standing != NULL, snapshot);
+        snapshot->list_error = snapshot_read_threads(&target, standing != NULL, snapshot);
         native_ids_match(snapshot);
         if (standing != NULL && standing->native)
             native_read = native_stacks_read(standing->pause, &target, snapshot, message, message_size);

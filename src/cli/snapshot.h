@@ -48,6 +48,17 @@ struct thread {
     struct native_stack *native; /* NULL: not asked for, or of no known task */
 };
 
+/* The end of a process, as its core file tells it. */
+struct crash {
+    bool is_known; /* it is of a core file */
+    int signal;    /* 0: none, it ran when the core was made */
+    int code;
+    bool has_code;
+    pyunw_addr address;
+    bool has_address;
+    pid_t thread; /* the kernel's id of the one that crashed; 0: none */
+};
+
 struct snapshot {
     bool with_locals;
     int error; /* 0, or why it could not be opened */
@@ -58,7 +69,14 @@ struct snapshot {
     size_t thread_count;
     int list_error;       /* 0, or why the list of threads ends early */
     pyunw_native *native; /* owns the texts of the native frames; NULL: they were not asked for */
+    struct crash crash;
 };
+
+/* Is it the thread that the process crashed in? */
+static inline bool is_crashed(const struct snapshot *snapshot, const struct thread *thread)
+{
+    return snapshot->crash.thread != 0 && thread->task != NULL && thread->task->id == snapshot->crash.thread;
+}
 
 /*
  * Read a process, as it stands or, where standing is NULL, while it runs, the variables of its frames where that is
@@ -66,6 +84,9 @@ struct snapshot {
  */
 bool snapshot_read(pid_t pid, const struct standing *standing, bool with_locals, struct snapshot *snapshot,
                    char *message, size_t message_size);
+
+/* The part of it that is read of an open target: 0, or why the list of threads ends early. stands: it does not run. */
+int snapshot_read_threads(const pyunw_target *target, bool stands, struct snapshot *snapshot);
 
 void snapshot_free(struct snapshot *snapshot);
 

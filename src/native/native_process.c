@@ -132,7 +132,7 @@ int pyunw_native_open(pyunw_native **native, pyunw_pause *pause, const pyunw_opt
     if (native == NULL)
         return PYUNW_ERR_ARGUMENT;
     *native = NULL;
-    if (pause == NULL || options->size < sizeof *options)
+    if (pause == NULL || options->size < offsetof(pyunw_options, room))
         return PYUNW_ERR_ARGUMENT;
     struct process_source *source = calloc(1, sizeof *source);
     Dwfl *dwfl = dwfl_begin(&file_callbacks);

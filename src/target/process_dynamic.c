@@ -75,8 +75,10 @@ static bool find_dynamic(const struct source *source, pyunw_addr begin, struct d
         if (segments[n].p_type == PT_DYNAMIC)
             section = &segments[n];
     }
+    uint32_t head = 0; /* of the hash table: a core file may have the section, and not the tables */
     return has_bias && section != NULL &&
-           read_dynamic_section(dynamic, section->p_vaddr + dynamic->bias, section->p_memsz);
+           read_dynamic_section(dynamic, section->p_vaddr + dynamic->bias, section->p_memsz) &&
+           source_read(source, dynamic->hash, &head, sizeof head) == 0;
 }
 
 /* ---- One symbol ---- */

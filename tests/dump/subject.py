@@ -178,7 +178,7 @@ def start_moving(kind):
 def main():
     threading.excepthook = give_up
     sys.setrecursionlimit(10000)
-    threading.stack_size(64 << 20)
+    threading.stack_size(int(os.environ.get("SUBJECT_STACK", 64 << 20)))
     wanted = [kind for kind in os.environ.get("SUBJECT", "").split(",") if kind]
     for kind in wanted:
         if kind not in MOVING:

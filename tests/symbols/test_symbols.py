@@ -219,7 +219,7 @@ def check_remote():
     library = BUILD / "libpyunwind-remote.so"
     exports = check_exports(library, REMOTE_HEADERS)
     check_archive(BUILD / "libpyunwind-remote.a", REMOTE_HEADERS)
-    needs = check_needs(library, [r"libpyunwind\.so", r"libelf\.so", r"libdw\.so"])
+    needs = check_needs(library, [r"libpyunwind\.so", r"libelf\.so", r"libdw\.so", r"liblz4\.so", r"libz\.so", r"libzstd\.so"])
     check_is_client(library)
     return exports, needs
 
