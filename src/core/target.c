@@ -115,10 +115,13 @@ int pyunw_target_check(const struct target *target, const struct memory *memory,
     *what = "the interpreter list";
     if (pyunw_read_u64(memory, target->runtime + at->runtime.interpreters_head, &head) < 0)
         return PYUNW_ERR_LAYOUT;
-    for (int n = 0; head != main_interpreter; n++) {
+    pyunw_addr mark = 0; /* one that was passed, by which a list that closes on itself is noticed (Brent) */
+    for (uint32_t n = 0; head != main_interpreter; n++) {
         enum { MANY_INTERPRETERS = 65536 };
+        if ((n & (n + 1)) == 0)
+            mark = head;
         if (n == MANY_INTERPRETERS || !plausible_address(head) ||
-            pyunw_read_u64(memory, head + at->interpreter.next, &head) < 0)
+            pyunw_read_u64(memory, head + at->interpreter.next, &head) < 0 || head == mark)
             return PYUNW_ERR_LAYOUT;
     }
     *what = "the main interpreter's thread list";

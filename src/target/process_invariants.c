@@ -60,32 +60,54 @@ static bool has_living_threads(const pyunw_target *target, uint64_t main_thread)
     bool has_main = false;
     bool has_stack = false;
     int err = pyunw_threads_begin(target, &cursor);
-    while (err >= 0 && (err = pyunw_threads_next(&cursor, &thread)) == 1) {
+    while (err >= 0 && !(has_main && has_stack) && (err = pyunw_threads_next(&cursor, &thread)) == 1) {
         pyunw_status status;
-        int count = pyunw_walk(target, thread.tstate, frames, ROOM, &status);
+        int count = has_stack ? 0 : pyunw_walk(target, thread.tstate, frames, ROOM, &status);
         has_main = has_main || thread.thread_id == main_thread;
         has_stack = has_stack || (count > 0 && (status.end == PYUNW_COMPLETE || status.end == PYUNW_TRUNCATED));
     }
-    return err == 0 && has_main && has_stack;
+    return has_main && has_stack;
 }
 
-/* The process runs on: what is true of a runtime is not true at every moment. */
-static bool is_runtime(const struct source *source, pyunw_addr runtime, uint64_t main_thread, uint32_t version)
+/* What a place that is no runtime links to may be a list without an end: reading it has one. */
+struct limited {
+    const struct source *source;
+    uint32_t left; /* reads */
+};
+
+static int read_limited(void *context, pyunw_addr address, void *buffer, size_t size)
 {
-    enum { TRIES = 16 };
+    struct limited *limited = context;
+    if (limited->left == 0)
+        return PYUNW_ERR_FAULT;
+    limited->left--;
+    return source_read(limited->source, address, buffer, size);
+}
+
+/*
+ * The process runs on: what is true of a runtime is not true at every moment. Mostly the main interpreter is the only
+ * one, and so the newest; where it is not, the list that leads to it is a short one.
+ */
+static bool is_runtime(const struct source *source, pyunw_addr runtime, const struct runtime_words *at,
+                       const uint64_t words[WORDS], uint32_t version)
+{
+    enum { MANY_READS = 1 << 20, FEW_READS = 1 << 10, TRIES = 16, FEW_TRIES = 2 };
+    bool is_newest = words[at->interpreters_head] == words[at->interpreters_main];
+    struct limited limited = {source, 0};
     const pyunw_image image = {
         .size = sizeof image,
-        .read = source->read,
-        .context = source->context,
+        .read = read_limited,
+        .context = &limited,
         .may_change = 1,
         .runtime = runtime,
         .version = version,
     };
-    for (int n = 0; n < TRIES; n++) {
+    for (int n = 0; n < (is_newest ? TRIES : FEW_TRIES); n++) {
         pyunw_target target;
+        limited.left = is_newest ? MANY_READS : FEW_READS;
         if (pyunw_open_image(&target, &image, NULL) < 0)
             continue;
-        bool living = has_living_threads(&target, main_thread);
+        bool living = has_living_threads(&target, words[at->main_thread]);
         pyunw_close(&target);
         if (living)
             return true;
@@ -102,8 +124,7 @@ bool pyunw_invariants_find(const struct source *source, const struct mapping *fi
         for (size_t at = 0; at + WORDS * sizeof(uint64_t) <= data.size; at += sizeof(uint64_t)) {
             uint64_t words[WORDS];
             memcpy(words, data.bytes + at, sizeof words);
-            if (!may_begin(where, words) ||
-                !is_runtime(source, data.begin + at, words[where->main_thread], found->version))
+            if (!may_begin(where, words) || !is_runtime(source, data.begin + at, where, words, found->version))
                 continue;
             found->runtime = data.begin + at;
             places++;

@@ -35,9 +35,11 @@ def check_answer(what, answer, stacks):
     frames = 0
     for thread in json.loads(output)["processes"][0]["threads"]:
         got, wanted = dumped_frames(thread["frames"]), stacks.get(thread["thread_id"], [])
+        # 3.11, 3.12: without its _PyCFrame a stack is read from the data stack, less its innermost frame; that is told.
+        wanted = wanted[thread["unconfirmed"]:]
         check(len(got) <= len(wanted) and all(map(is_true, got, wanted)), what, "shows a frame that was not there:",
-              got[:3], "of", wanted[:3])
-        check(status == 1 or got == wanted, what, "is said to be whole, and tells not all:", got[:3])
+              thread["status"], thread["unconfirmed"], got[:3], "of", wanted[:3])
+        check(status == 1 or (got == wanted and thread["unconfirmed"] == 0), what, "is said to be whole, and tells not all:", got[:3])
         check(status == 1 or len(got) == len(wanted), what, "is said to be whole, and is not")
         frames += len(got)
     return frames
