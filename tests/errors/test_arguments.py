@@ -143,8 +143,10 @@ def check_cursors():
     expect(lib.pyunw_frames_end(frames, status), NOT_OPEN, "a cursor whose beginning failed")
 
 
-def end_of_caller(target, cursor):
-    pyunw.check(lib.pyunw_locals_begin(target, pyunw.walk(target)[0][2], cursor))
+def end_of_caller(target, cursor, offset=0):
+    raw = pyunw.walk(target)[0][2]
+    raw.offset += offset
+    pyunw.check(lib.pyunw_locals_begin(target, raw, cursor))
     return lib.pyunw_locals_end(cursor)
 
 
@@ -162,6 +164,7 @@ def check_local_cursors():
     expect(lib.pyunw_locals_next(cursor, local), 0, "pyunw_locals_next() after the end")
     expect(lib.pyunw_locals_end(cursor), pyunw.PYUNW_ERR_TORN, "pyunw_locals_end() of a frame that has moved on")
     expect(end_of_caller(target, cursor), 0, "pyunw_locals_end() of a frame that stands still")
+    expect(end_of_caller(target, cursor, 2), pyunw.PYUNW_ERR_TORN, "of one that moved on before")
     other = pyunw.pyunw_raw_frame(code=id(expect.__code__), frame=raw.frame)
     expect(lib.pyunw_locals_begin(target, other, cursor), pyunw.PYUNW_ERR_TORN, "a frame of another code object")
     expect(lib.pyunw_locals_next(cursor, local), NOT_OPEN, "a cursor whose beginning failed")

@@ -35,9 +35,10 @@ def check_step(found, number):
 
 
 def compare_paused(pid):
-    """The count of stacks inside step()."""
-    inside = 0
-    for _ in range(DUMPS):
+    """The count of stacks inside step(): some, however long that takes."""
+    inside = dumps = 0
+    while dumps < DUMPS or inside < 3:
+        dumps += 1
         thread = counting(dump_one("paused", pid, "--locals", "--pause"))
         frames = {frame["name"]: frame for frame in thread["frames"]}
         if "count" not in frames:  # 3.11, 3.12: torn, where the evaluation loop was just being entered
@@ -74,7 +75,6 @@ def main():
     with Program([sys.executable, PROGRAM]) as program:
         inside = compare_paused(program.pid)
         told = read_running(program.pid)
-    check(inside > 0, "no stack was inside step()")
     check(told["complete"] > DUMPS, "running", told)
     return finish("%d paused stacks inside a call; running: %s" % (
         inside, ", ".join("%d %s" % (count, status) for status, count in told.items())))

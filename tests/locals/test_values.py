@@ -275,6 +275,20 @@ def check_room():
             assert flags == 0 and size > size_of_whole, (size, flags)
 
 
+def check_impossible():
+    """Numbers and lengths that CPython never writes."""
+    word = object.__basicsize__
+    for value, at, size, bad in ((2**40, word + 8, 4, 2**30), (2**40, word, 8, 2**60), (True, word, 8, 99 << 3),
+                                 (b"data", word, 8, 2**57), ([1], word, 8, 2**41), ((1,), word, 8, 2**63),
+                                 ("text", word, 8, 2**40), ({1}, word + 16, 8, 6), ({1: 2}, word + 16, 8, 4096 + 1)):
+        copy = ctypes.create_string_buffer(ctypes.string_at(id(value), sys.getsizeof(value)) + bytes(64))
+        described_by = pyunw.describe_value(TARGET, ctypes.addressof(copy))
+        assert described_by == (Limits().of(value), 0), (value, described_by)
+        ctypes.memmove(ctypes.addressof(copy) + at, bad.to_bytes(size, "little"), size)
+        described_by = pyunw.describe_value(TARGET, ctypes.addressof(copy))
+        assert described_by == ("<unreadable>", pyunw.PYUNW_VALUE_UNREADABLE), (value, described_by)
+
+
 def check_slots():
     """What is mostly empty is looked at as far as 65,536 slots."""
     text, flags = described(with_deletions(70000, 30000))
@@ -314,6 +328,7 @@ def main():
     compare_limits()
     check_room()
     check_slots()
+    check_impossible()
     check_refusals()
     print("%d values are as repr() has them" % compared)
     return 0
