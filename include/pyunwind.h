@@ -540,8 +540,8 @@ typedef struct {
 
 /**
  * Begin a walk over the variables of a frame: arguments (positional, keyword-only, *args, **kwargs), then locals, cells
- * and free variables; of module level and a class body what its namespace holds, where that is a dictionary. Always
- * read by a memory that cannot fault.
+ * and free variables; of module level and a class body what its namespace holds, where that is a dictionary, then the
+ * variables of a comprehension that runs as a part of it (3.12+). Always read by a memory that cannot fault.
  * @param raw     As pyunw_walk() and its like gave it.
  * @param cursor  Caller's memory; filled in. The target is borrowed until its last use.
  * @return 0; PYUNW_ERR_ARGUMENT; PYUNW_ERR_NOT_OPEN; PYUNW_ERR_FAULT; PYUNW_ERR_CORRUPT where code object or frame is

@@ -30,8 +30,9 @@ struct locals {
     uint32_t arguments;
     uint32_t index;
     uint32_t end;
-    /* A module or class body: the namespace. */
+    /* A module or class body: the namespace, and of the slots those of a comprehension that is part of it (3.12+). */
     bool has_items;
+    bool only_hidden;
     struct items items;
 };
 
@@ -41,7 +42,7 @@ _Static_assert(sizeof(struct locals) <= sizeof(pyunw_local_cursor), "locals outg
 enum { CODE_OPTIMIZED = 1, CODE_VARARGS = 4, CODE_VARKEYWORDS = 8 };
 
 /* co_localspluskinds, Include/internal/pycore_code.h. */
-enum { KIND_CELL = 0x40, KIND_FREE = 0x80 };
+enum { KIND_HIDDEN = 0x10, KIND_CELL = 0x40, KIND_FREE = 0x80 };
 
 /* More than code has, and more than is worth the search for the cells of arguments. */
 enum { MANY_SLOTS = 1 << 16, MANY_PAIRS = 1 << 20 };
@@ -160,6 +161,8 @@ static int begin_namespace(struct locals *locals)
 {
     struct object_type type;
     pyunw_addr namespace = 0;
+    locals->only_hidden = true;
+    locals->slots = locals->frame + locals->reader.target->layout.at.frame.localsplus;
     int err = pyunw_read_u64(&locals->reader.memory, locals->frame + locals->reader.target->layout.at.frame.locals,
                              &namespace);
     if (err < 0 || namespace == 0)
@@ -191,7 +194,10 @@ static int begin(struct locals *locals, const struct target *target, const pyunw
     pyunw_object_reader_begin(&locals->reader, target, &memory);
     locals->frame = raw->frame;
     locals->moved = !is_at_offset(target, &memory, raw, &locals->words);
-    return (flags & CODE_OPTIMIZED) != 0 ? begin_function(locals, raw->code, flags) : begin_namespace(locals);
+    if ((flags & CODE_OPTIMIZED) != 0)
+        return begin_function(locals, raw->code, flags);
+    err = begin_namespace(locals);
+    return err < 0 ? err : open_names(locals, raw->code);
 }
 
 int pyunw_locals_begin(const pyunw_target *handle, const pyunw_raw_frame *raw, pyunw_local_cursor *cursor)
@@ -306,11 +312,25 @@ static void read_slot(struct locals *locals, uint32_t slot, pyunw_local *local)
         local->object = 0;
 }
 
+/* Is this what a comprehension, of which no function was made, keeps its variable in, while it runs? */
+static bool is_hidden(const struct locals *locals, uint32_t slot)
+{
+    uint8_t kind = 0;
+    pyunw_addr object = 0;
+    uint64_t tags = locals->reader.target->layout.is.stackref_tags;
+    return locals->kinds != 0 && pyunw_read(&locals->reader.memory, locals->kinds + slot, &kind, sizeof kind) == 0 &&
+           (kind & KIND_HIDDEN) != 0 &&
+           pyunw_read_u64(&locals->reader.memory, locals->slots + slot * sizeof object, &object) == 0 &&
+           (object & ~tags) != 0;
+}
+
 static int next_slot(struct locals *locals, pyunw_local *local)
 {
     while (locals->index < locals->end) {
         uint32_t slot = locals->index++;
         bool is_argument = slot < locals->arguments;
+        if (locals->only_hidden && !is_hidden(locals, slot))
+            continue;
         if (locals->cell2arg != 0 && is_argument)
             slot = slot_of_argument(locals, slot);
         else if (locals->cell2arg != 0 && slot >= locals->counts[0] && slot < locals->counts[0] + locals->counts[1] &&
@@ -347,7 +367,8 @@ int pyunw_locals_next(pyunw_local_cursor *cursor, pyunw_local *local)
     local->name_length = 0;
     local->reserved = 0;
     local->name[0] = '\0';
-    return locals->has_items ? next_item(locals, local) : next_slot(locals, local);
+    int result = locals->has_items ? next_item(locals, local) : 0;
+    return result != 0 ? result : next_slot(locals, local);
 }
 
 int pyunw_locals_end(const pyunw_local_cursor *cursor)

@@ -21,6 +21,14 @@ class Plain:
         self.field, self.other = 1, "two"
 
 
+def variables(frame):
+    """From 3.13 on, f_locals of a module tells only of its comprehension, while that is a part of it (PEP 709)."""
+    found = dict(frame.f_locals)
+    if not frame.f_code.co_flags & CO_OPTIMIZED and not isinstance(frame.f_locals, dict):
+        found = dict(frame.f_globals, **found)
+    return {name: LIMITS.of(value) for name, value in found.items() if isinstance(name, str)}
+
+
 def told(frame):
     code = frame.f_code
     count = code.co_argcount + code.co_kwonlyargcount
@@ -30,7 +38,7 @@ def told(frame):
         "name": code.co_name,
         "arguments": arguments,
         "optimized": bool(code.co_flags & CO_OPTIMIZED),
-        "locals": {name: LIMITS.of(value) for name, value in dict(frame.f_locals).items() if isinstance(name, str)},
+        "locals": variables(frame),
     }
 
 
@@ -163,5 +171,5 @@ def classes(method):
 
 
 if __name__ == "__main__":
-    numbers(0, extra=[1])
+    [[numbers(0, extra=[1]) for inner in "a"] for outer in [5]]
     os._exit(0)
