@@ -72,7 +72,7 @@ static bool is_at_offset(const struct target *target, const struct memory *memor
 {
     const struct layout_offsets *at = &target->layout.at;
     uint32_t copy = 0;
-    int32_t lasti = (int32_t)words->instruction;
+    int64_t lasti = (int32_t)words->instruction;
     if (target->layout.is.instruction_scale != 0)
         return (lasti < 0 ? lasti : lasti * target->layout.is.instruction_scale) == raw->offset;
     /* Of a thread's own copy of the bytecode that is not told here. */
