@@ -6,12 +6,13 @@ build/peers; what cannot be had here, or not for this interpreter, says why.
     for peer in peers():
         why = peer.why_not(interpreter)     # interpreter: an entry of `tools/pythons list --json`
         peer.captures(interpreter, pid, n)  # what bench/truth judges
-    speed_rows(interpreter, pid, threads)   # how long one look at a process takes, with the tool's start
+    speed_rows(...)                         # how long one look at a process takes, with the tool's start
 """
 import json
 import os
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -20,7 +21,8 @@ import tempfile
 SOURCE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.environ.get("PYUNWIND_BUILD", os.path.join(SOURCE, "build"))
 FOLDER = os.path.join(BUILD, "peers")
-SECONDS = 120  # of one run of a tool
+SECONDS = 60  # at most, of one run of a tool
+ENOUGH_SECONDS = 8  # of all runs of one that is timed: then no more are begun
 PIP = ["-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-warn-script-location",
        "--root-user-action=ignore", "--target"]
 
@@ -48,12 +50,15 @@ def last_line(data):
 
 def run(command, environment=None):
     """(exit status, output, errors); a tool that takes too long has failed."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               env=dict(os.environ, **(environment or {})), start_new_session=True)
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              env=dict(os.environ, **(environment or {})), timeout=SECONDS, check=False)
+        output, errors = process.communicate(timeout=SECONDS)
     except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # and what it started: a debugger holds its process
+        process.communicate()
         return -1, b"", b"it takes longer than %d s" % SECONDS
-    return done.returncode, done.stdout, done.stderr
+    return process.returncode, output, errors
 
 
 class Peer:
@@ -254,49 +259,38 @@ def peers(kinds=JUDGED):
 # ---- Speed ----
 
 
-def timed(command, environment):
+def timed(launcher, command, environment):
     """(milliseconds, peak memory in KiB, exit status, output, errors) of one run."""
     with tempfile.NamedTemporaryFile("r") as told:
-        status, output, errors = run([os.path.join(BUILD, "bench", "measure"), told.name] + command, environment)
+        status, output, errors = run([launcher, told.name, shutil.which(command[0])] + command[1:], environment)
         if status != 0:
             return 0, 0, status, output, errors
-        nanoseconds, memory, status = map(int, told.read().split())
-    return nanoseconds / 1e6, memory, status, output, errors
+        microseconds, memory, status = map(int, told.read().split())
+    return microseconds / 1e3, memory, status, output, errors
 
 
-def speed_row(peer, interpreter, pid, threads, times, native):
-    row = {"tool": peer.title() + (" --native" if native else ""), "milliseconds": None, "memory_kib": None, "why": None}
+def speed_row(peer, launcher, interpreter, pid, threads, times, native):
+    row = {"tool": peer.title() + (" --native" if native else ""), "milliseconds": None, "kilobytes": None}
     row["why"] = peer.why_not(interpreter)
-    if row["why"]:
-        return row
     milliseconds, memory = [], []
-    for _ in range(times):
-        took, peak, status, output, errors = timed(peer.command(interpreter, pid, native), peer.environment_here())
+    while row["why"] is None and len(milliseconds) < times and sum(milliseconds) < 1000 * ENOUGH_SECONDS:
+        command = peer.command(interpreter, pid, native)
+        took, peak, status, output, errors = timed(launcher, command, peer.environment_here())
         seen = peer.threads_in(output.decode("utf-8", "replace")) if status == 0 else 0
         if seen < threads:
             row["why"] = peer.reason(errors) or "it shows %d of %d threads" % (seen, threads)
-            return row
         milliseconds.append(took)
         memory.append(peak)
-    row["milliseconds"], row["memory_kib"] = statistics.median(milliseconds), max(memory)
+    if row["why"] is None:
+        row.update(milliseconds=statistics.median(milliseconds), kilobytes=max(memory))
     return row
 
 
-def speed_rows(interpreter, pid, threads, times=5, tools=None):
+def speed_rows(tools, launcher, interpreter, pid, threads, times):
     """
-    How long each tool takes for one look at this process of so many threads: dicts of `tool`, and `milliseconds`
-    (wall, median) and `memory_kib` (peak), or `why` there are none.
+    How long each of these tools takes for one look at a process of so many threads, by bench/launch.c: dicts of `tool`,
+    and `milliseconds` (wall, median) and `kilobytes` (peak memory), or `why` there are none.
     """
-    rows = []
-    for peer in tools or peers(TIMED):
+    for peer in tools:
         for native in (False, True) if peer.native else (False,):
-            rows.append(speed_row(peer, interpreter, pid, threads, times, native))
-    return rows
-
-
-def print_speed_rows(rows):
-    for row in rows:
-        if row["milliseconds"] is None:
-            print("  %-24s -           %s" % (row["tool"], row["why"]))
-        else:
-            print("  %-24s %8.1f ms %6.1f MB" % (row["tool"], row["milliseconds"], row["memory_kib"] / 1024))
+            yield speed_row(peer, launcher, interpreter, pid, threads, times, native)

@@ -52,6 +52,8 @@ struct stat_fields {
     pid_t parent;
     uint64_t start;  /* field 22 */
     bool has_memory; /* field 23 is its size; a process that ends gives it back before it becomes a zombie */
+    /* Fields 26 and 28: where its code and its stack begin, by chance anew with each program (0: not to be told). */
+    uint64_t program;
 };
 
 static bool parse_stat(const char *text, struct stat_fields *fields, struct task *task)
@@ -75,9 +77,15 @@ static bool parse_stat(const char *text, struct stat_fields *fields, struct task
             return false;
         at++;
     }
-    char *end = NULL;
-    fields->start = strtoull(at, &end, 10);
-    fields->has_memory = strtoull(end, NULL, 10) != 0;
+    uint64_t numbers[28 - 22 + 1] = {0};
+    for (size_t n = 0; n < sizeof numbers / sizeof numbers[0]; n++) {
+        char *end = NULL;
+        numbers[n] = strtoull(at, &end, 10);
+        at = end;
+    }
+    fields->start = numbers[0];
+    fields->has_memory = numbers[23 - 22] != 0;
+    fields->program = numbers[26 - 22] ^ numbers[28 - 22] << 16;
     return fields->state != '\0';
 }
 
@@ -235,6 +243,7 @@ bool process_info_read(pid_t pid, struct process_info *info)
         return false;
     info->parent = fields.parent;
     info->start = fields.start;
+    info->program = fields.program;
     info->uptime = uptime_since(fields.start);
     info->executable = read_executable(pid);
     info->control_group = control_group_read(pid);
@@ -258,11 +267,13 @@ pid_t process_parent(pid_t pid)
     return read_process_stat(pid, &fields) ? fields.parent : -1;
 }
 
-bool process_info_is_current(const struct process_info *info)
+enum process_fate process_info_fate(const struct process_info *info)
 {
     struct stat_fields fields;
-    return read_process_stat(info->pid, &fields) && fields.start == info->start && fields.state != 'Z' &&
-           fields.state != 'X' && fields.has_memory;
+    if (!read_process_stat(info->pid, &fields) || fields.start != info->start || fields.state == 'Z' ||
+        fields.state == 'X' || !fields.has_memory)
+        return PROCESS_ENDED;
+    return fields.program == info->program ? PROCESS_GOES_ON : PROCESS_REPLACED_PROGRAM;
 }
 
 const struct task *process_info_task(const struct process_info *info, uint64_t inner_id)

@@ -21,9 +21,10 @@ struct task {
 struct process_info {
     pid_t pid;
     pid_t parent;
-    uint64_t start; /* clock ticks after boot: tells a process from another of the same number */
-    double uptime;  /* seconds; less than 0: unknown */
-    char *command;  /* the arguments, each ended by a NUL; empty for one that has none */
+    uint64_t start;   /* clock ticks after boot: tells a process from another of the same number */
+    uint64_t program; /* tells what it executes from what it does after another execve() */
+    double uptime;    /* seconds; less than 0: unknown */
+    char *command;    /* the arguments, each ended by a NUL; empty for one that has none */
     size_t command_size;
     char *executable;    /* NULL: unknown */
     char *control_group; /* its path; NULL: unknown */
@@ -39,8 +40,14 @@ void process_info_free(struct process_info *info);
 /* Its parent, 0 for one that has none; -1: it has ended. */
 pid_t process_parent(pid_t pid);
 
-/* Is it still the process that the info is of? */
-bool process_info_is_current(const struct process_info *info);
+/* What has become of the process since the info was read. */
+enum process_fate {
+    PROCESS_GOES_ON,
+    PROCESS_REPLACED_PROGRAM, /* it executes another: nothing that was read before is there any more */
+    PROCESS_ENDED,
+};
+
+enum process_fate process_info_fate(const struct process_info *info);
 
 /* The whole of a file, with a NUL behind it, to be freed; *size without that. NULL where it cannot be read. */
 char *read_whole_file(const char *path, size_t *size);

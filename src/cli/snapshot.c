@@ -228,8 +228,18 @@ static bool say(char *message, size_t size, pid_t pid, const char *what)
     return false;
 }
 
-bool snapshot_read(pid_t pid, const struct standing *standing, bool with_locals, struct snapshot *snapshot,
-                   char *message, size_t message_size)
+static bool has_threads(const struct snapshot *snapshot, char *message, size_t size)
+{
+    if (snapshot->list_error == 0 || snapshot->thread_count > 0)
+        return true;
+    (void)snprintf(message, size, "the threads of process %d could not be read: %s", (int)snapshot->info.pid,
+                   pyunw_strerror(snapshot->list_error));
+    return false;
+}
+
+/* Once. What /proc says comes first: all the rest is to be of the program that it is of. */
+static bool read_once(pid_t pid, const struct standing *standing, struct snapshot *snapshot, char *message,
+                      size_t message_size)
 {
     pyunw_target target;
     pyunw_target_info about;
@@ -239,8 +249,8 @@ bool snapshot_read(pid_t pid, const struct standing *standing, bool with_locals,
                              .message_size = message_size,
                              .room = room,
                              .room_size = sizeof room};
-    *snapshot = (struct snapshot){.with_locals = with_locals};
     message[0] = '\0';
+    bool alive = process_info_read(pid, &snapshot->info);
     int err = standing != NULL ? pyunw_open_paused(&target, standing->pause, &options)
                                : pyunw_open_pid(&target, pid, &options);
     snapshot->error = err;
@@ -251,29 +261,41 @@ bool snapshot_read(pid_t pid, const struct standing *standing, bool with_locals,
     (void)pyunw_target_describe(&target, &about);
     snapshot->version = about.version;
     snapshot->free_threaded = about.free_threaded;
-    int native_read = 0;
-    bool alive = process_info_read(pid, &snapshot->info);
     if (alive && standing != NULL)
         standing_tell_states(standing, &snapshot->info);
     if (alive) {
         snapshot->list_error = snapshot_read_threads(&target, standing != NULL, snapshot);
         native_ids_match(snapshot);
         if (standing != NULL && standing->native)
-            native_read = native_stacks_read(standing->pause, &target, snapshot, message, message_size);
-        alive = process_info_is_current(&snapshot->info);
+            snapshot->error = native_stacks_read(standing->pause, &target, snapshot, message, message_size);
     }
     pyunw_close(&target);
-    snapshot->error = !alive ? PYUNW_ERR_NO_PROCESS : native_read;
-    if (!alive)
-        return say(message, message_size, pid, "ended while it was read");
-    if (native_read < 0)
-        return false;
-    if (snapshot->list_error < 0 && snapshot->thread_count == 0) {
-        (void)snprintf(message, message_size, "the threads of process %d could not be read: %s", (int)pid,
-                       pyunw_strerror(snapshot->list_error));
-        return false;
+    return snapshot->error >= 0 && has_threads(snapshot, message, message_size);
+}
+
+/*
+ * A process that replaces its program has other memory from then on, and what was read before does not belong to what
+ * was read after: it is read again.
+ */
+bool snapshot_read(pid_t pid, const struct standing *standing, bool with_locals, struct snapshot *snapshot,
+                   char *message, size_t message_size)
+{
+    enum { TRIES = 4 };
+    for (int n = 0; n < TRIES; n++) {
+        *snapshot = (struct snapshot){.with_locals = with_locals};
+        bool good = read_once(pid, standing, snapshot, message, message_size);
+        bool opened = snapshot->version != 0;
+        enum process_fate fate = process_info_fate(&snapshot->info);
+        if (fate == PROCESS_ENDED && opened) {
+            snapshot->error = PYUNW_ERR_NO_PROCESS;
+            return say(message, message_size, pid, "ended while it was read");
+        }
+        if (fate != PROCESS_REPLACED_PROGRAM)
+            return good;
+        snapshot_free(snapshot);
     }
-    return true;
+    snapshot->error = PYUNW_ERR_TORN;
+    return say(message, message_size, pid, "replaced its program each time it was read: try again in a moment");
 }
 
 void snapshot_free(struct snapshot *snapshot)
