@@ -16,9 +16,8 @@ static char *copy_path(const char *path)
 {
     static const char mark[] = " (deleted)";
     size_t length = strlen(path);
-    if (length >= sizeof mark && strcmp(path + length - (sizeof mark - 1), mark) == 0)
-        length -= sizeof mark - 1;
-    return strndup(path, length);
+    size_t rest = length > sizeof mark - 1 ? length - (sizeof mark - 1) : length;
+    return strndup(path, strcmp(path + rest, mark) == 0 ? rest : length);
 }
 
 static bool begins_elf(const pyunw_core *core, pyunw_addr address)

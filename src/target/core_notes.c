@@ -185,16 +185,16 @@ static void read_segment(pyunw_core *core, uint64_t at, uint64_t size)
     Elf64_Nhdr head;
     uint64_t end = at + size < at ? UINT64_MAX : at + size;
     for (int n = 0; n < MANY_NOTES && at + sizeof head <= end; n++) {
-        char owner[6] = "";
+        char owner[6 + 1] = ""; /* with an end of its own */
         if (!pyunw_file_bytes(core->fd, at, &head, sizeof head))
             return;
         at += sizeof head;
         struct note note = {head.n_type, at + padded(head.n_namesz), head.n_descsz};
-        bool short_name = head.n_namesz <= sizeof owner && pyunw_file_bytes(core->fd, at, owner, head.n_namesz);
+        bool short_name = head.n_namesz < sizeof owner && pyunw_file_bytes(core->fd, at, owner, head.n_namesz);
         if (note.at > end || note.size > end - note.at)
             return;
         at = note.at + padded(head.n_descsz);
-        if (short_name && (strncmp(owner, "CORE", 5) == 0 || strncmp(owner, "LINUX", 6) == 0))
+        if (short_name && (strcmp(owner, "CORE") == 0 || strcmp(owner, "LINUX") == 0))
             take_note(core, &note, owner[0] == 'L');
     }
 }

@@ -55,7 +55,8 @@ static void check_arguments(const pyunw_core *core)
         pyunw_load_core("/", NULL, NULL) != PYUNW_ERR_ARGUMENT ||
         pyunw_load_core("/", &other, &small) != PYUNW_ERR_ARGUMENT ||
         pyunw_load_core("/", &other, NULL) != PYUNW_ERR_ARGUMENT || other != NULL ||
-        pyunw_core_describe(NULL, &info) != PYUNW_ERR_ARGUMENT || pyunw_core_describe(core, NULL) != PYUNW_ERR_ARGUMENT ||
+        pyunw_core_describe(NULL, &info) != PYUNW_ERR_ARGUMENT ||
+        pyunw_core_describe(core, NULL) != PYUNW_ERR_ARGUMENT ||
         pyunw_open_core(NULL, core, NULL) != PYUNW_ERR_ARGUMENT ||
         pyunw_open_core(&target, NULL, NULL) != PYUNW_ERR_ARGUMENT)
         puts("a wrong argument is taken");
