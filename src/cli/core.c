@@ -25,12 +25,10 @@ enum { KEY_SYSROOT = 0x100, KEY_DEBUG_DIR };
 static const char documentation[] =
     "Print the Python stack of every thread in a core file, innermost frame first, the thread that crashed before all "
     "others. CORE may be compressed (zstd, lz4, gzip), or truncated.\v"
-    "The files that the process had mapped are needed where the core leaves out their pages. They are used only if "
-    "their build ids are those in the core. EXE is read in place of the executable that the core names.\n"
+    "The files that the process had mapped are needed, with the core's build ids. EXE is read in place of the "
+    "executable that the core names.\n"
     "\n"
-    "Exit status: 0 all was read, 1 something is missing (it is said what), 2 wrong usage.\n"
-    "NO_COLOR in the environment: no colour on a terminal. TMPDIR: where CORE is unpacked to, if it is compressed "
-    "(/var/tmp).";
+    "Exit status: 0 all was read, 1 something is missing (it is said what), 2 wrong usage.";
 
 static const struct argp_option option_list[] = {
     {"json", 'j', NULL, 0, "Write one JSON document (docs/core.md)", 0},
@@ -131,14 +129,34 @@ static void complain_of_files(const pyunw_core *core, bool is_whole)
                       missing);
 }
 
-static bool is_whole(const struct snapshot *snapshot)
+/* How many stacks do not reach their bottom. */
+static size_t count_cut_stacks(const struct snapshot *snapshot)
 {
+    size_t cut = 0;
     for (size_t n = 0; n < snapshot->thread_count; n++) {
         const struct thread *thread = &snapshot->threads[n];
-        if (thread->error < 0 || (thread->status.end != PYUNW_COMPLETE && thread->status.end != PYUNW_NO_FRAME))
-            return false;
+        cut += thread->error < 0 || (thread->status.end != PYUNW_COMPLETE && thread->status.end != PYUNW_NO_FRAME);
     }
-    return snapshot->list_error == 0;
+    return cut;
+}
+
+/* Is anything of the threads missing? */
+static bool complain_of_threads(const struct core_options *options, const struct snapshot *snapshot)
+{
+    char why[256];
+    size_t cut = count_cut_stacks(snapshot);
+    if (cut > 0) {
+        (void)snprintf(why, sizeof why,
+                       "%zu of %zu stacks are not whole: what they lead to is not there, or is damaged", cut,
+                       snapshot->thread_count);
+        complain(options->core, why);
+    }
+    if (snapshot->list_error < 0) {
+        (void)snprintf(why, sizeof why, "there may be more threads, the list of which could not be read: %s",
+                       pyunw_strerror(snapshot->list_error));
+        complain(options->core, why);
+    }
+    return cut > 0 || snapshot->list_error < 0;
 }
 
 /* ---- The dump ---- */
@@ -173,16 +191,11 @@ static int dump_loaded(const struct core_options *options, const pyunw_core *cor
         complain(options->core, message);
         status = CLI_INCOMPLETE;
     } else {
-        bool whole = is_whole(&snapshot);
-        complain_of_files(core, whole);
-        if (write_snapshot(options, &snapshot) != CLI_OK || !whole)
+        int written = write_snapshot(options, &snapshot);
+        bool missing = complain_of_threads(options, &snapshot);
+        complain_of_files(core, !missing);
+        if (written != CLI_OK || missing)
             status = CLI_INCOMPLETE;
-        if (snapshot.list_error < 0) {
-            (void)snprintf(message, sizeof message,
-                           "there may be more threads, the list of which could not be read: %s",
-                           pyunw_strerror(snapshot.list_error));
-            complain(options->core, message);
-        }
     }
     snapshot_free(&snapshot);
     return status;

@@ -260,7 +260,8 @@ void dump_json_process(FILE *out, const struct snapshot *snapshot, bool first)
     const struct process_info *info = &snapshot->info;
     format_version(snapshot->version, version);
     (void)fputs(first ? "\n  " : ",\n  ", out);
-    (void)fprintf(out, "{\"pid\":%d,\"ppid\":%d", (int)info->pid, (int)info->parent);
+    write_number(out, "{\"pid\":", info->pid, info->pid > 0);
+    write_number(out, ",\"ppid\":", info->parent, true);
     write_command(out, info);
     (void)fputs(",\"executable\":", out);
     write_string(out, info->executable);

@@ -25,7 +25,7 @@ def run(*arguments):
 
 
 def check_help():
-    for arguments in (["--help"], ["dump", "--help"]):
+    for arguments in (["--help"], ["dump", "--help"], ["core", "--help"]):
         status, output, errors = run(*arguments)
         lines = output.splitlines()
         check((status, errors) == (0, ""), arguments, status, errors)
@@ -33,22 +33,26 @@ def check_help():
         check(lines[0].startswith("Usage: pyunwind "), lines[0])
     with open(os.path.join(SOURCE, "meson.build"), encoding="utf-8") as file:
         version = re.search(r"version: '(.*?)'", file.read()).group(1)
-    for arguments in (["--version"], ["dump", "-V"]):
+    for arguments in (["--version"], ["dump", "-V"], ["core", "-V"]):
         check(run(*arguments) == (0, "pyunwind %s\n" % version, ""), run(*arguments))
 
 
 def check_manual():
-    """Each option of the help is in the manual."""
-    with open(os.path.join(SOURCE, "docs", "man", "pyunwind-dump.1"), encoding="utf-8") as file:
-        manual = file.read().replace("\\-", "-")
-    for option in re.findall(r"--\w+", run("dump", "--help")[1].split("Mandatory")[0]):
-        check(option in manual or option == "--usage", option, "is not in the manual")
+    """Each option of the help is in the manual, and each command in that of all."""
+    with open(os.path.join(SOURCE, "docs", "man", "pyunwind.1"), encoding="utf-8") as file:
+        overview = file.read().replace("\\-", "-")
+    for command in ("dump", "core"):
+        check("pyunwind-" + command in overview, command, "is not in the manual")
+        with open(os.path.join(SOURCE, "docs", "man", "pyunwind-%s.1" % command), encoding="utf-8") as file:
+            manual = file.read().replace("\\-", "-")
+        for option in re.findall(r"--[\w-]+", run(command, "--help")[1].split("Mandatory")[0]):
+            check(option in manual or option == "--usage", option, "is not in the manual of", command)
 
 
 def check_usage():
     for arguments in ([], ["nonsense"], ["--nonsense"], ["dump"], ["dump", "--nonsense", "1"], ["dump", "x"],
                       ["dump", "0"], ["dump", "-o"], ["dump", "--", "-1"], ["dump", "1x"], ["dump", "4294967297"],
-                      ["dump", ""]):
+                      ["dump", ""], ["core"], ["core", "--nonsense", "x"], ["core", "a", "b", "c"], ["core", "--sysroot"]):
         status, output, errors = run(*arguments)
         check((status, output) == (2, "") and errors != "", arguments, status, output, errors)
 
