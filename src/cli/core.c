@@ -18,6 +18,7 @@ struct core_options {
     const char *debug_dir;
     const char *output; /* NULL: standard output */
     bool json;
+    bool locals;
 };
 
 enum { KEY_SYSROOT = 0x100, KEY_DEBUG_DIR };
@@ -32,6 +33,7 @@ static const char documentation[] =
 
 static const struct argp_option option_list[] = {
     {"json", 'j', NULL, 0, "Write one JSON document (docs/core.md)", 0},
+    {"locals", 'l', NULL, 0, "Tell arguments and locals, which may hold secrets", 0},
     {"output", 'o', "FILE", 0, "Write to FILE instead of standard output", 0},
     {"sysroot", KEY_SYSROOT, "DIR", 0, "Look for the mapped files below DIR", 0},
     {"debug-dir", KEY_DEBUG_DIR, "DIR", 0, "Look for .build-id/xx/yyyy below DIR, too", 0},
@@ -44,6 +46,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     switch (key) {
     case 'j':
         options->json = true;
+        return 0;
+    case 'l':
+        options->locals = true;
         return 0;
     case 'o':
         options->output = argument;
@@ -187,7 +192,7 @@ static int dump_loaded(const struct core_options *options, const pyunw_core *cor
     char message[1024];
     struct snapshot snapshot;
     int status = complain_of_core(options, core) ? CLI_INCOMPLETE : CLI_OK;
-    if (!core_snapshot_read(core, &snapshot, message, sizeof message)) {
+    if (!core_snapshot_read(core, options->locals, &snapshot, message, sizeof message)) {
         complain(options->core, message);
         status = CLI_INCOMPLETE;
     } else {

@@ -118,13 +118,14 @@ static void put_crashed_first(struct snapshot *snapshot)
     }
 }
 
-bool core_snapshot_read(const pyunw_core *core, struct snapshot *snapshot, char *message, size_t message_size)
+bool core_snapshot_read(const pyunw_core *core, bool with_locals, struct snapshot *snapshot, char *message,
+                        size_t message_size)
 {
     pyunw_target target;
     pyunw_target_info python;
     pyunw_core_info about;
     pyunw_options options = {.size = sizeof options, .message = message, .message_size = message_size};
-    *snapshot = (struct snapshot){0};
+    *snapshot = (struct snapshot){.with_locals = with_locals};
     message[0] = '\0';
     snapshot->error = pyunw_core_describe(core, &about);
     if (snapshot->error == 0)

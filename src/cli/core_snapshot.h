@@ -10,9 +10,10 @@
 #include <pyunwind_remote.h>
 
 /*
- * Read a core file: true, or false with a message of why, and what could be done. What was read is to be freed, also
- * after false. The thread that crashed comes first.
+ * Read a core file, the variables of its frames where that is wanted: true, or false with a message of why, and what
+ * could be done. What was read is to be freed, also after false. The thread that crashed comes first.
  */
-bool core_snapshot_read(const pyunw_core *core, struct snapshot *snapshot, char *message, size_t message_size);
+bool core_snapshot_read(const pyunw_core *core, bool with_locals, struct snapshot *snapshot, char *message,
+                        size_t message_size);
 
 #endif
