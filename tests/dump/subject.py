@@ -7,9 +7,11 @@ standard input ends. Runs as a file, by -c and -m, and inside a C program.
 """
 
 import json
+import mmap
 import os
 import sys
 import threading
+import time
 
 ready_end, ready = os.pipe()
 never = threading.Lock()
@@ -74,6 +76,55 @@ def names():
     made[long_name](lambda: made["größe_変数"](lambda: inner["größe_𐐀"](lock)))
 
 
+def sleep():
+    os.write(ready, b"r"); time.sleep(1 << 20)  # noqa: E702
+
+
+def deadlock():
+    """Two threads, each of which holds the lock that the other waits for."""
+    first, second = threading.Lock(), threading.Lock()
+    held_end, held = os.pipe()
+
+    def other():
+        with second:
+            os.write(held, b"h"); first.acquire()  # noqa: E702
+
+    with first:
+        threading.Thread(target=other, daemon=True).start()
+        os.read(held_end, 1)
+        os.write(ready, b"r"); second.acquire()  # noqa: E702
+
+
+def coroutine():
+    """A task of asyncio, which awaits a coroutine in another."""
+    import asyncio
+
+    async def inner():
+        os.write(ready, b"r"); never.acquire()  # noqa: E702
+
+    async def outer():
+        async for item in numbers():
+            await inner()
+
+    async def numbers():
+        yield 1
+
+    async def both():
+        await asyncio.gather(outer(), asyncio.sleep(0))
+
+    asyncio.run(both())
+
+
+mapped = []
+
+
+def mapping():
+    """10 GB that nothing is in."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE
+    mapped.append(mmap.mmap(-1, 10 << 30, flags=flags))
+    os.write(ready, b"r"); never.acquire()  # noqa: E702
+
+
 def busy():
     moving[threading.get_ident()] = sys._getframe().f_lineno + 1
     while True: pass  # noqa: E701
@@ -115,7 +166,8 @@ def interpreter():
     os.write(ready, b"r"); interpreters.run_string(made, run)  # noqa: E702
 
 
-kinds = {function.__name__: function for function in (lock, deep, generator, method, names, busy, calls, interpreter)}
+kinds = {function.__name__: function for function in (
+    lock, deep, generator, method, names, sleep, deadlock, coroutine, mapping, busy, calls, interpreter)}
 MOVING = ("busy", "calls")
 
 

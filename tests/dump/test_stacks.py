@@ -1,15 +1,16 @@
 # interpreters: each
 """
 `pyunwind dump --json` of a program against what that program says of itself at a known point: sys._current_frames() of
-every thread, sys._getframe() in sub-interpreters, thread ids, version. Threads that wait for a lock, run without end,
-recurse, iterate, have names that are not ASCII or long; the program as a file, by -c and by -m, and after its file was
-deleted.
+every thread, sys._getframe() in sub-interpreters, thread ids, version. Threads that wait for a lock, or two for each
+other's, sleep, run without end, recurse, iterate, await, have names that are not ASCII or long; 1,000 threads; 10 GB of
+mapped memory; the program as a file, by -c and by -m, zipped, and after its file was deleted.
 """
 
 import os
 import shutil
 import subprocess
 import sys
+import zipapp
 
 from dumping import HERE, SUBJECT, Program, Subject, check, compare_subject, dump_one, finish, run_dump
 from dumping import wait_until_reading
@@ -41,6 +42,11 @@ def compare_kinds():
     frames = 0
     with Subject(*kinds) as subject:
         frames += compare_subject("waiting", subject)
+    for kinds in (["sleep"], ["deadlock"], ["coroutine"], ["mapping"]):
+        with Subject(*kinds) as subject:
+            frames += compare_subject(kinds[0], subject)
+    with Subject(*["lock"] * 999, environment={"SUBJECT_STACK": str(1 << 18)}) as subject:
+        frames += compare_subject("1,000 threads", subject)
     for kind in ("busy", "calls"):
         with Subject(kind, "lock") as subject:
             frames += compare_subject(kind, subject)
@@ -62,6 +68,11 @@ def compare_ways_to_run():
         check(process["executable"] == os.readlink("/proc/%d/exe" % subject.pid), process["executable"])
     with Subject("lock", command=[sys.executable, "-m", "subject"], environment={"PYTHONPATH": HERE}) as subject:
         frames += compare_subject("-m", subject)
+    os.mkdir("zipped")
+    shutil.copy(SUBJECT, "zipped/__main__.py")
+    zipapp.create_archive("zipped", "zipped.pyz")
+    with Subject("lock", command=[sys.executable, "zipped.pyz"]) as subject:
+        frames += compare_subject("zipapp", subject)
     os.mkdir("größe")
     path = shutil.copy(SUBJECT, os.path.abspath("größe/программа.py"))
     with Subject("lock", command=[sys.executable, path]) as subject:
