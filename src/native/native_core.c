@@ -104,16 +104,14 @@ static int find_elf(Dwfl_Module *module, void **data, const char *name, Dwarf_Ad
     return fd;
 }
 
-/* As libdwfl's own path, but for the folder. */
+/* As libdwfl's own path, but for the folder, which by a relative name would be looked for beside each file. */
 static char *make_debug_path(const pyunw_core *core)
 {
-    static const char beside[] = ":.debug:";
-    const char *folder = core->debug_dir != NULL ? core->debug_dir : "/usr/lib/debug";
-    size_t size = sizeof beside + strlen(folder);
-    char *path = malloc(size);
-    if (path != NULL)
-        (void)snprintf(path, size, "%s%s", beside, folder);
-    return path;
+    char *folder = realpath(core->debug_dir != NULL ? core->debug_dir : "/usr/lib/debug", NULL);
+    char *path = NULL;
+    int size = asprintf(&path, ":.debug%s%s", folder != NULL ? ":" : "", folder != NULL ? folder : "");
+    free(folder);
+    return size >= 0 ? path : NULL;
 }
 
 /* ---- Opening ---- */

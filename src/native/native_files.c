@@ -146,7 +146,8 @@ int pyunw_native_files_find_elf(Dwfl_Module *module, void **data, const char *na
     int fd = file->mappings[0].inode != 0 ? source->open_file(source->files, &file->mappings[0]) : -1;
     if (fd < 0 && file->image == NULL)
         *elf = make_image(file);
-    /* Debuginfo is looked for beside the file of this name. */
-    *file_name = strdup(name);
+    /* Debuginfo is looked for beside the file of this name. Without a file libdwfl would open it, whatever has it now.
+     */
+    *file_name = fd >= 0 || *elf != NULL ? strdup(name) : NULL;
     return fd;
 }
