@@ -241,7 +241,7 @@ PYUNW_API int pyunw_core_file_at(const pyunw_core *core, size_t index, pyunw_cor
 
 /* ---- Native frames ------------------------------------------------------------------------------------------- */
 
-/** The native stacks of a process that stands: opaque, allocated by pyunw_native_open(). */
+/** Native stacks: opaque, allocated by pyunw_native_open(), pyunw_native_open_core(). */
 typedef struct pyunw_native pyunw_native;
 
 enum pyunw_native_flags {
@@ -279,7 +279,7 @@ typedef struct {
 enum pyunw_native_end {
     PYUNW_NATIVE_COMPLETE = 0,  /* at the bottom of the stack */
     PYUNW_NATIVE_TRUNCATED = 1, /* the caller's array is full */
-    PYUNW_NATIVE_CUT = 2,       /* nothing says what called the last one given: no unwind table, or damage */
+    PYUNW_NATIVE_CUT = 2,       /* nothing says what called the last one given: no file, no unwind table, or damage */
 };
 
 /**
@@ -297,12 +297,25 @@ enum pyunw_native_end {
  */
 PYUNW_API int pyunw_native_open(pyunw_native **native, pyunw_pause *pause, const pyunw_options *options);
 
+/**
+ * Open the native stacks in a core file: as pyunw_native_open(), of the registers that it has of each thread.
+ *
+ * Files are those that pyunw_core_file_at() tells to be used, wherever they were found; of others what the core has of
+ * them, where that is all. Debuginfo is looked for in debug_dir of the core's options, and beside the files.
+ * @param native   Out: the handle; NULL when it fails.
+ * @param core     Of pyunw_load_core(); borrowed until pyunw_native_close().
+ * @param options  NULL for the defaults; only message and message_size are used, as by pyunw_open_pid().
+ * @return 0; PYUNW_ERR_ARGUMENT; PYUNW_ERR_SYSTEM where memory or elfutils fail (the message says which).
+ * Signal-safe: no. Allocates: yes. Threads: any, one handle each. Since: 0.1.
+ */
+PYUNW_API int pyunw_native_open_core(pyunw_native **native, const pyunw_core *core, const pyunw_options *options);
+
 /** Close native stacks: every text of their frames goes. NULL is allowed. Signal-safe: no. Since: 0.1. */
 PYUNW_API void pyunw_native_close(pyunw_native *native);
 
 /**
  * Walk the native stack of one thread, innermost frame first.
- * @param task    The kernel's thread id, as the caller's pid namespace numbers it.
+ * @param task    The kernel's thread id, as the caller's pid namespace numbers it, or as the core file has it.
  * @param frames  Caller's array; only the entries counted in the result are written.
  * @param max     Room in frames.
  * @param end     Out, not NULL: enum pyunw_native_end.
@@ -317,7 +330,7 @@ PYUNW_API int pyunw_native_walk(pyunw_native *native, pid_t task, pyunw_native_f
  * that is marked PYUNW_FRAME_ENTRY. 3.12 and later tell: the loop keeps a frame of its own on the C stack. So the two
  * stacks of one thread are merged for certain where no symbol names the loop, and where a thread has entered several
  * interpreters.
- * @param target  The interpreter, by pyunw_open_paused().
+ * @param target  The interpreter, by pyunw_open_paused() or, of the same core file, pyunw_open_core().
  * @param python  Of one thread state, by pyunw_walk() or pyunw_capture() of target.
  * @param frames  Of the same thread, as pyunw_native_walk() gave it: entry is set.
  * @return How many were found, 0 before 3.12; PYUNW_ERR_ARGUMENT; PYUNW_ERR_NOT_OPEN.
@@ -352,7 +365,7 @@ typedef struct {
  * entered several interpreters.
  * @param native      As pyunw_native_describe() completed them.
  * @param native_end  As pyunw_native_walk() told it.
- * @param python      Of the same thread, by pyunw_walk() or pyunw_capture() of the same paused process.
+ * @param python      Of the same thread, by pyunw_walk() or pyunw_capture() of the same paused process or core file.
  * @param status      Of that walk, not NULL.
  * @param rows        Caller's array, innermost first; room for native_count + python_count is always enough.
  * @return Rows written; PYUNW_ERR_ARGUMENT, also for too little room; PYUNW_ERR_CORRUPT where they do not fit.

@@ -18,7 +18,7 @@ struct core_options {
     const char *debug_dir;
     const char *output; /* NULL: standard output */
     bool json;
-    bool locals;
+    struct core_wish wish;
 };
 
 enum { KEY_SYSROOT = 0x100, KEY_DEBUG_DIR };
@@ -34,6 +34,7 @@ static const char documentation[] =
 static const struct argp_option option_list[] = {
     {"json", 'j', NULL, 0, "Write one JSON document (docs/core.md)", 0},
     {"locals", 'l', NULL, 0, "Tell arguments and locals, which may hold secrets", 0},
+    {"native", 'n', NULL, 0, "Native frames, too, and threads of no Python", 0},
     {"output", 'o', "FILE", 0, "Write to FILE instead of standard output", 0},
     {"sysroot", KEY_SYSROOT, "DIR", 0, "Look for the mapped files below DIR", 0},
     {"debug-dir", KEY_DEBUG_DIR, "DIR", 0, "Look for .build-id/xx/yyyy below DIR, too", 0},
@@ -48,7 +49,10 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         options->json = true;
         return 0;
     case 'l':
-        options->locals = true;
+        options->wish.locals = true;
+        return 0;
+    case 'n':
+        options->wish.native = true;
         return 0;
     case 'o':
         options->output = argument;
@@ -114,6 +118,16 @@ static void complain_of_file(const pyunw_core_file *file)
         file->build_id[0] != '\0' ? file->build_id : "none");
 }
 
+static bool has_files(const pyunw_core *core)
+{
+    pyunw_core_file file;
+    for (size_t n = 0; pyunw_core_file_at(core, n, &file) == 0; n++) {
+        if (file.state == PYUNW_CORE_FILE_DIFFERS || (file.state == PYUNW_CORE_FILE_MISSING && file.begin != 0))
+            return false;
+    }
+    return true;
+}
+
 static void complain_of_files(const pyunw_core *core, bool is_whole)
 {
     enum { MANY = 4 };
@@ -134,22 +148,30 @@ static void complain_of_files(const pyunw_core *core, bool is_whole)
                       missing);
 }
 
+/* A native stack may be cut without anything missing, where code lies in no file. */
+static bool is_cut(const struct thread *thread, bool files_are_here)
+{
+    const struct native_stack *native = thread->native;
+    if (native != NULL && (native->error < 0 || (native->end == PYUNW_NATIVE_CUT && !files_are_here)))
+        return true;
+    return thread->error < 0 || (thread->status.end != PYUNW_COMPLETE && thread->status.end != PYUNW_NO_FRAME);
+}
+
 /* How many stacks do not reach their bottom. */
-static size_t count_cut_stacks(const struct snapshot *snapshot)
+static size_t count_cut_stacks(const struct snapshot *snapshot, bool files_are_here)
 {
     size_t cut = 0;
-    for (size_t n = 0; n < snapshot->thread_count; n++) {
-        const struct thread *thread = &snapshot->threads[n];
-        cut += thread->error < 0 || (thread->status.end != PYUNW_COMPLETE && thread->status.end != PYUNW_NO_FRAME);
-    }
+    for (size_t n = 0; n < snapshot->thread_count; n++)
+        cut += is_cut(&snapshot->threads[n], files_are_here);
     return cut;
 }
 
 /* Is anything of the threads missing? */
-static bool complain_of_threads(const struct core_options *options, const struct snapshot *snapshot)
+static bool complain_of_threads(const struct core_options *options, const struct snapshot *snapshot,
+                                bool files_are_here)
 {
     char why[256];
-    size_t cut = count_cut_stacks(snapshot);
+    size_t cut = count_cut_stacks(snapshot, files_are_here);
     if (cut > 0) {
         (void)snprintf(why, sizeof why,
                        "%zu of %zu stacks are not whole: what they lead to is not there, or is damaged", cut,
@@ -192,12 +214,12 @@ static int dump_loaded(const struct core_options *options, const pyunw_core *cor
     char message[1024];
     struct snapshot snapshot;
     int status = complain_of_core(options, core) ? CLI_INCOMPLETE : CLI_OK;
-    if (!core_snapshot_read(core, options->locals, &snapshot, message, sizeof message)) {
+    if (!core_snapshot_read(core, &options->wish, &snapshot, message, sizeof message)) {
         complain(options->core, message);
         status = CLI_INCOMPLETE;
     } else {
         int written = write_snapshot(options, &snapshot);
-        bool missing = complain_of_threads(options, &snapshot);
+        bool missing = complain_of_threads(options, &snapshot, has_files(core));
         complain_of_files(core, !missing);
         if (written != CLI_OK || missing)
             status = CLI_INCOMPLETE;

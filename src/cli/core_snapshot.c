@@ -3,6 +3,8 @@
  */
 #include "core_snapshot.h"
 
+#include "native_stacks.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,14 +120,27 @@ static void put_crashed_first(struct snapshot *snapshot)
     }
 }
 
-bool core_snapshot_read(const pyunw_core *core, bool with_locals, struct snapshot *snapshot, char *message,
+static int read_native(const pyunw_core *core, const pyunw_target *target, struct snapshot *snapshot, char *message,
+                       size_t message_size)
+{
+    const pyunw_options options = {.size = sizeof options, .message = message, .message_size = message_size};
+    int err = pyunw_native_open_core(&snapshot->native, core, &options);
+    if (err == 0)
+        err = native_stacks_read(target, snapshot);
+    if (err < 0 && message[0] == '\0')
+        (void)snprintf(message, message_size, "%s", pyunw_strerror(err));
+    native_stacks_describe(snapshot);
+    return err;
+}
+
+bool core_snapshot_read(const pyunw_core *core, const struct core_wish *wish, struct snapshot *snapshot, char *message,
                         size_t message_size)
 {
     pyunw_target target;
     pyunw_target_info python;
     pyunw_core_info about;
     pyunw_options options = {.size = sizeof options, .message = message, .message_size = message_size};
-    *snapshot = (struct snapshot){.with_locals = with_locals};
+    *snapshot = (struct snapshot){.with_locals = wish->locals};
     message[0] = '\0';
     snapshot->error = pyunw_core_describe(core, &about);
     if (snapshot->error == 0)
@@ -140,13 +155,15 @@ bool core_snapshot_read(const pyunw_core *core, bool with_locals, struct snapsho
     snapshot->free_threaded = python.free_threaded;
     snapshot->list_error =
         take_process(core, &about, snapshot) ? snapshot_read_threads(&target, true, snapshot) : PYUNW_ERR_SYSTEM;
-    pyunw_close(&target);
     match_tasks(core, snapshot, about.thread_count);
+    if (wish->native)
+        snapshot->error = read_native(core, &target, snapshot, message, message_size);
+    pyunw_close(&target);
     put_crashed_first(snapshot);
     if (snapshot->list_error < 0 && snapshot->thread_count == 0) {
         (void)snprintf(message, message_size, "the threads of process %d could not be read: %s", (int)about.pid,
                        pyunw_strerror(snapshot->list_error));
         return false;
     }
-    return true;
+    return snapshot->error == 0;
 }

@@ -9,11 +9,17 @@
 
 #include <pyunwind_remote.h>
 
+/* What is wanted of it beside the Python stacks. */
+struct core_wish {
+    bool locals; /* the variables of the frames */
+    bool native; /* the native stacks, and the threads that Python does not know */
+};
+
 /*
- * Read a core file, the variables of its frames where that is wanted: true, or false with a message of why, and what
- * could be done. What was read is to be freed, also after false. The thread that crashed comes first.
+ * Read a core file: true, or false with a message of why, and what could be done. What was read is to be freed, also
+ * after false, before the core is unloaded. The thread that crashed comes first.
  */
-bool core_snapshot_read(const pyunw_core *core, bool with_locals, struct snapshot *snapshot, char *message,
+bool core_snapshot_read(const pyunw_core *core, const struct core_wish *wish, struct snapshot *snapshot, char *message,
                         size_t message_size);
 
 #endif

@@ -213,13 +213,15 @@ static void print_process(const struct page *page, const struct snapshot *snapsh
 
 /* ---- Threads ---- */
 
-/* NULL where nothing is said of it: a core file does not tell what a thread did. */
+/* NULL where nothing is said of it: a core file does not tell whether a thread ran. */
 static const char *state_words(const struct snapshot *snapshot, const struct thread *thread)
 {
-    if (snapshot->crash.is_known)
-        return is_crashed(snapshot, thread) ? "crashed" : NULL;
+    if (is_crashed(snapshot, thread))
+        return "crashed";
     if (waits_for_gil(thread))
         return "waiting for the GIL";
+    if (snapshot->crash.is_known)
+        return NULL;
     if (thread->task == NULL)
         return "state unknown";
     return is_running(thread->task) ? "running" : "idle";

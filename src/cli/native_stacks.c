@@ -4,7 +4,6 @@
  */
 #include "native_stacks.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,14 +89,10 @@ static bool add_others(struct snapshot *snapshot)
     return true;
 }
 
-int native_stacks_read(pyunw_pause *pause, const pyunw_target *target, struct snapshot *snapshot, char *message,
-                       size_t message_size)
+int native_stacks_read(const pyunw_target *target, struct snapshot *snapshot)
 {
-    pyunw_options options = {.size = sizeof options, .message = message, .message_size = message_size};
     struct walk_room room = {0};
-    int err = pyunw_native_open(&snapshot->native, pause, &options);
-    if (err == 0 && (!grow_room(&room) || !add_others(snapshot)))
-        err = PYUNW_ERR_SYSTEM;
+    int err = grow_room(&room) && add_others(snapshot) ? 0 : PYUNW_ERR_SYSTEM;
     for (size_t n = 0; err == 0 && n < snapshot->thread_count; n++) {
         struct thread *thread = &snapshot->threads[n];
         if (thread->task != NULL)
@@ -106,8 +101,6 @@ int native_stacks_read(pyunw_pause *pause, const pyunw_target *target, struct sn
             find_entries(snapshot->native, target, thread);
     }
     free(room.frames);
-    if (err < 0 && message[0] == '\0')
-        (void)snprintf(message, message_size, "process %d: %s", (int)snapshot->info.pid, pyunw_strerror(err));
     return err;
 }
 

@@ -1,5 +1,5 @@
 /*
- * The native stacks of all tasks of a process that stands, and the Python frames among them.
+ * The native stacks of all tasks of a process that stands, or of a core file, and the Python frames among them.
  * Include from: cli.
  */
 #ifndef PYUNW_CLI_NATIVE_STACKS_H
@@ -7,12 +7,9 @@
 
 #include "snapshot.h"
 
-/*
- * Walk the native stack of every task, and add those that Python does not know to the threads: 0; or an enum pyunw_err
- * with a message of why.
- */
-int native_stacks_read(pyunw_pause *pause, const pyunw_target *target, struct snapshot *snapshot, char *message,
-                       size_t message_size);
+/* Walk the native stack of every task by snapshot->native, and add those that Python does not know to the threads: 0;
+ * PYUNW_ERR_SYSTEM where memory is short. */
+int native_stacks_read(const pyunw_target *target, struct snapshot *snapshot);
 
 /* Describe and merge what was read. The process may run again. */
 void native_stacks_describe(struct snapshot *snapshot);

@@ -237,6 +237,18 @@ static bool has_threads(const struct snapshot *snapshot, char *message, size_t s
     return false;
 }
 
+static int read_native(const struct standing *standing, const pyunw_target *target, struct snapshot *snapshot,
+                       char *message, size_t message_size)
+{
+    const pyunw_options options = {.size = sizeof options, .message = message, .message_size = message_size};
+    int err = pyunw_native_open(&snapshot->native, standing->pause, &options);
+    if (err == 0)
+        err = native_stacks_read(target, snapshot);
+    if (err < 0 && message[0] == '\0')
+        (void)snprintf(message, message_size, "process %d: %s", (int)snapshot->info.pid, pyunw_strerror(err));
+    return err;
+}
+
 /* Once. What /proc says comes first: all the rest is to be of the program that it is of. */
 static bool read_once(pid_t pid, const struct standing *standing, struct snapshot *snapshot, char *message,
                       size_t message_size)
@@ -267,7 +279,7 @@ static bool read_once(pid_t pid, const struct standing *standing, struct snapsho
         snapshot->list_error = snapshot_read_threads(&target, standing != NULL, snapshot);
         native_ids_match(snapshot);
         if (standing != NULL && standing->native)
-            snapshot->error = native_stacks_read(standing->pause, &target, snapshot, message, message_size);
+            snapshot->error = read_native(standing, &target, snapshot, message, message_size);
     }
     pyunw_close(&target);
     return snapshot->error >= 0 && has_threads(snapshot, message, message_size);

@@ -1,13 +1,10 @@
 /*
  * The files that a process has mapped. A file is opened when a frame is first found in it. One that cannot be had (it
- * was deleted, and this process may not use /proc/PID/map_files), and the kernel's own (vdso), are taken from memory:
- * unwind tables and dynamic symbols are among what is mapped.
+ * was deleted, and this process may not use /proc/PID/map_files; it is not on the machine that reads a core), and the
+ * kernel's own (vdso), are taken from memory: unwind tables and dynamic symbols are among what is mapped.
  * Signal-safe: no.
  */
 #include "native_files.h"
-
-#include "process_file.h"
-#include "process_read.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -52,21 +49,20 @@ static void report_file(struct native_file *file, Dwfl *dwfl)
     *data = file;
 }
 
-int pyunw_native_files_report(struct native_files *files, pid_t pid, Dwfl *dwfl)
+int pyunw_native_files_report(struct native_files *files, const struct source *source, Dwfl *dwfl)
 {
-    int err = pyunw_process_maps_read(pid, &files->maps);
-    if (err < 0)
-        return err;
-    files->files = calloc(files->maps.count + 1, sizeof *files->files);
+    const struct process_maps *maps = source->maps;
+    files->source = *source;
+    files->files = calloc(maps->count + 1, sizeof *files->files);
     if (files->files == NULL)
         return PYUNW_ERR_SYSTEM;
     dwfl_report_begin(dwfl);
-    for (size_t n = 0; n < files->maps.count; n++) {
-        if (!is_file(&files->maps.mappings[n]))
+    for (size_t n = 0; n < maps->count; n++) {
+        if (!is_file(&maps->mappings[n]))
             continue;
         struct native_file *file = &files->files[files->count++];
         *file = (struct native_file){
-            .pid = pid, .mappings = &files->maps.mappings[n], .count = span_of_file(&files->maps, n)};
+            .source = &files->source, .mappings = &maps->mappings[n], .count = span_of_file(maps, n)};
         report_file(file, dwfl);
         n += file->count - 1;
     }
@@ -78,7 +74,6 @@ void pyunw_native_files_free(struct native_files *files)
     for (size_t n = 0; n < files->count; n++)
         free(files->files[n].image);
     free(files->files);
-    pyunw_process_maps_free(&files->maps);
     *files = (struct native_files){0};
 }
 
@@ -98,15 +93,17 @@ static size_t image_size(const struct native_file *file)
     return size <= most ? (size_t)size : 0;
 }
 
-/* What was written to since is not as it is in the file; neither tables nor symbols are. */
+/*
+ * All of it: what is missing may be the tables. What was written to since is not as it is in the file; neither tables
+ * nor symbols are.
+ */
 static bool read_image(const struct native_file *file, uint8_t *image)
 {
     for (size_t n = 0; n < file->count; n++) {
         const struct mapping *mapping = &file->mappings[n];
         if (!is_same_file(mapping, &file->mappings[0]) || !mapping->readable)
             continue;
-        int err = pyunw_process_read(file->pid, mapping->begin, image + mapping->offset, mapping->end - mapping->begin);
-        if (err < 0 && n == 0)
+        if (source_read(file->source, mapping->begin, image + mapping->offset, mapping->end - mapping->begin) < 0)
             return false;
     }
     return true;
@@ -145,10 +142,12 @@ int pyunw_native_files_find_elf(Dwfl_Module *module, void **data, const char *na
     struct native_file *file = *data;
     (void)module;
     (void)base;
-    int fd = file->mappings[0].inode != 0 ? pyunw_process_file_open(file->pid, &file->mappings[0]) : -1;
+    const struct source *source = file->source;
+    int fd = file->mappings[0].inode != 0 ? source->open_file(source->files, &file->mappings[0]) : -1;
     if (fd < 0 && file->image == NULL)
         *elf = make_image(file);
-    /* Debuginfo is looked for beside the file of this name. */
-    *file_name = strdup(name);
+    /* Debuginfo is looked for beside the file of this name. Without a file libdwfl would open it, whatever has it now.
+     */
+    *file_name = fd >= 0 || *elf != NULL ? strdup(name) : NULL;
     return fd;
 }

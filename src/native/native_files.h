@@ -1,16 +1,16 @@
 /*
- * The files that a process has mapped, as the modules of a Dwfl.
+ * The files that a process has mapped, or had when its core was made, as the modules of a Dwfl.
  * Signal-safe: no. Include from: native.
  */
 #ifndef PYUNW_NATIVE_NATIVE_FILES_H
 #define PYUNW_NATIVE_NATIVE_FILES_H
 
-#include "process_maps.h"
+#include "source.h"
 
 #include <elfutils/libdwfl.h>
 
 struct native_file {
-    pid_t pid;
+    const struct source *source;
     const struct mapping *mappings; /* all of this file, ascending, with what else lies between them */
     size_t count;
     void *image; /* where the file is not to be had: what is mapped of it */
@@ -18,13 +18,13 @@ struct native_file {
 
 /* Zero-filled: empty. Freed after the Dwfl was ended. */
 struct native_files {
-    struct process_maps maps;
+    struct source source; /* what it has mapped, and how that is read; look_ahead is not used */
     struct native_file *files;
     size_t count;
 };
 
-/* Report each file, with a struct native_file as its data: 0, or an error of pyunw_process_maps_read(). */
-int pyunw_native_files_report(struct native_files *files, pid_t pid, Dwfl *dwfl);
+/* Report each file of a source that outlives them, with a struct native_file as its data: 0; PYUNW_ERR_SYSTEM. */
+int pyunw_native_files_report(struct native_files *files, const struct source *source, Dwfl *dwfl);
 
 void pyunw_native_files_free(struct native_files *files);
 

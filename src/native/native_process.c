@@ -7,7 +7,9 @@
 #include "native_files.h"
 #include "native_registers.h"
 #include "process_access.h"
+#include "process_file.h"
 #include "process_pause.h"
+#include "process_read.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +23,7 @@ struct block {
 
 struct process_source {
     pyunw_pause *pause;
+    struct process_maps maps;
     struct native_files files;
     const struct task_registers *registers; /* the pause's own */
     size_t task_count;
@@ -105,7 +108,24 @@ static void free_source(void *context)
 {
     struct process_source *source = context;
     pyunw_native_files_free(&source->files);
+    pyunw_process_maps_free(&source->maps);
     free(source);
+}
+
+static int open_file(void *pid, const struct mapping *mapping)
+{
+    return pyunw_process_file_open((pid_t)(intptr_t)pid, mapping);
+}
+
+static int report_files(struct process_source *source, pid_t pid, Dwfl *dwfl)
+{
+    const struct source files = {.maps = &source->maps,
+                                 .read = pyunw_process_read_image,
+                                 .context = process_context(pid),
+                                 .open_file = open_file,
+                                 .files = process_context(pid)};
+    int err = pyunw_process_maps_read(pid, &source->maps);
+    return err < 0 ? err : pyunw_native_files_report(&source->files, &files, dwfl);
 }
 
 static int fill(struct process_source *source, Dwfl *dwfl, const pyunw_options *options)
@@ -115,7 +135,7 @@ static int fill(struct process_source *source, Dwfl *dwfl, const pyunw_options *
     if (err < 0)
         return pyunw_refuse(options, err, "the registers of process %d could not be read: %s", (int)pid,
                             pyunw_strerror(err));
-    err = pyunw_native_files_report(&source->files, pid, dwfl);
+    err = report_files(source, pid, dwfl);
     if (err < 0)
         return pyunw_refuse(options, err, "what process %d has mapped could not be read: %s", (int)pid,
                             pyunw_strerror(err));

@@ -55,17 +55,20 @@ static pyunw_addr address_of_call(const pyunw_native_frame *frame)
     return exact ? frame->address : frame->address - 1;
 }
 
-static void take_module(pyunw_native_frame *frame, Dwfl_Module *module)
+/* Is the file of the module there, by which to go on? */
+static bool take_module(pyunw_native_frame *frame, Dwfl_Module *module)
 {
     Dwarf_Addr begin = 0;
     GElf_Addr bias = 0;
     const unsigned char *build_id = NULL;
     GElf_Addr build_id_at = 0;
+    bool has_file = dwfl_module_getelf(module, &bias) != NULL;
     frame->module = dwfl_module_info(module, NULL, &begin, NULL, NULL, NULL, NULL, NULL);
-    frame->module_offset = frame->address - (dwfl_module_getelf(module, &bias) != NULL ? bias : begin);
+    frame->module_offset = frame->address - (has_file ? bias : begin);
     int size = dwfl_module_build_id(module, &build_id, &build_id_at);
     frame->build_id = size > 0 ? build_id : NULL;
     frame->build_id_size = size > 0 ? (uint32_t)size : 0;
+    return has_file;
 }
 
 static int take_frame(Dwfl_Frame *state, void *context)
@@ -86,11 +89,8 @@ static int take_frame(Dwfl_Frame *state, void *context)
     *frame = (pyunw_native_frame){
         .address = address, .stack = stack, .lineno = -1, .flags = interrupted ? PYUNW_NATIVE_INTERRUPTED : 0};
     Dwfl_Module *module = dwfl_addrmodule(walk->native->dwfl, address_of_call(frame));
-    /* Of code that no file holds nothing says where its caller is: what would follow is a guess. */
-    if (module == NULL)
-        return DWARF_CB_ABORT;
-    take_module(frame, module);
-    return DWARF_CB_OK;
+    /* Of code whose file is not to be had nothing says where its caller is: what would follow is a guess. */
+    return module != NULL && take_module(frame, module) ? DWARF_CB_OK : DWARF_CB_ABORT;
 }
 
 int pyunw_native_walk(pyunw_native *native, pid_t task, pyunw_native_frame *frames, int max, int *end)

@@ -92,6 +92,7 @@ struct pyunw_core {
     bool has_signal_info;
     pyunw_addr headers;         /* AT_PHDR: the executable's program headers, loaded; 0: not known */
     size_t headers_index;       /* its place in the auxiliary vector */
+    pyunw_addr vdso;            /* AT_SYSINFO_EHDR: the kernel's own ELF file; 0: not known */
     pyunw_addr executable_name; /* AT_EXECFN: a string on the stack */
     char *command;              /* the arguments, each ended by a NUL */
     size_t command_size;

@@ -150,6 +150,8 @@ static bool take_named(pyunw_core *core, struct mapping *mapping)
     if (mapped == NULL)
         return false;
     mapping->inode = (uint64_t)(mapped - core->mapped) + 1;
+    mapping->deleted = strcmp(mapping->path, mapped->path) != 0;
+    mapping->path[strlen(mapped->path)] = '\0';
     if (mapping->offset == 0 && mapped->begin == 0 && begins_elf(core, mapping->begin))
         mapped->begin = mapping->begin;
     return true;
@@ -173,6 +175,17 @@ static bool take_nameless(pyunw_core *core, struct mapping *mapping)
     return true;
 }
 
+/* By this name /proc/PID/maps has it. */
+static bool name_vdso(struct mapping *mapping)
+{
+    char *name = strdup("[vdso]");
+    if (name == NULL)
+        return false;
+    free(mapping->path);
+    mapping->path = name;
+    return true;
+}
+
 int pyunw_core_make_maps(pyunw_core *core, const pyunw_core_options *options)
 {
     bool good = merge(core);
@@ -182,6 +195,8 @@ int pyunw_core_make_maps(pyunw_core *core, const pyunw_core_options *options)
             good = take_nameless(core, mapping);
         else if (mapping->path[0] != '\0')
             good = take_named(core, mapping);
+        else if (mapping->begin == core->vdso)
+            good = name_vdso(mapping);
     }
     return good ? PYUNW_OK
                 : pyunw_core_refuse(options, PYUNW_ERR_SYSTEM, "no memory for the mappings of %s", core->path);

@@ -90,6 +90,8 @@ static void take_auxiliary_vector(pyunw_core *core, const struct note *note)
             core->headers = entry.a_un.a_val;
             core->headers_index = (size_t)(at / sizeof entry);
         }
+        if (entry.a_type == AT_SYSINFO_EHDR)
+            core->vdso = entry.a_un.a_val;
         if (entry.a_type == AT_EXECFN)
             core->executable_name = entry.a_un.a_val;
     }
