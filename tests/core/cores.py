@@ -90,6 +90,11 @@ def gdb_core(pid, name):
     return os.path.abspath(name), not failed
 
 
+def missing(whole):
+    """What is said of a core whose memory gdb could not read all of."""
+    return "" if whole else "stacks are not whole"
+
+
 def any_core(name, *kinds, bits=None):
     """(core file, truth): by the kernel where it makes cores here, else by gcore."""
     with Subject(*kinds, environment=SMALL) as subject:

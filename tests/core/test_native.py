@@ -18,7 +18,7 @@ for folder in ("support", "dump", "native"):
 
 from against_gdb import compare_with_gdb, gdb_stacks, is_native
 from compile import compile_shared
-from cores import HAS_KERNEL_CORES, SMALL, allow_cores, check, core_one, gdb_core, kernel_cores_note, run_core
+from cores import HAS_KERNEL_CORES, SMALL, allow_cores, check, core_one, gdb_core, kernel_cores_note, missing, run_core
 from cores import take_kernel_core
 from dumping import Subject, dump_one, finish
 
@@ -78,7 +78,7 @@ def compare_cores(library):
         foreign = next(thread["native_id"] for thread in before["threads"] if thread["thread_id"] is None)
         check(all(thread["native_status"] == "complete" for thread in before["threads"]), "before: a stack is cut")
         core, whole = gdb_core(subject.pid, "gdb.core")
-        process = core_one("gcore", "--native", core, status=0 if whole else 1)
+        process = core_one("gcore", "--native", core, status=0 if whole else 1, errors=missing(whole))
         frames = compare("gcore", process, before) if whole else 0
         if not HAS_KERNEL_CORES:
             return frames, None, before, foreign

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 from cores import HAS_KERNEL_CORES, SMALL, allow_cores, check, compare_core, core_one, gdb_core, kernel_core
-from cores import kernel_cores_note, run_core, take_kernel_core
+from cores import kernel_cores_note, missing, run_core, take_kernel_core
 from dumping import SUBJECT, Subject, finish
 
 KINDS = ["lock", "deep", "generator", "method", "names", "lock"]
@@ -24,11 +24,6 @@ threading.Thread(target=outer, name="crashing").start()
 """
 
 COMPRESSORS = {"zstd": ["zstd", "-q", "-1", "-c"], "lz4": ["lz4", "-q", "-1", "-c"], "gzip": ["gzip", "-1", "-c"]}
-
-
-def missing(whole):
-    """What is said of a core whose memory gdb could not read all of."""
-    return "" if whole else "stacks are not whole"
 
 
 def compare_gdb():
