@@ -56,7 +56,7 @@ def check_page(schema):
 def check_core(validator, schema, name):
     status, output, errors = run_core("-jln", name)
     assert status == 0 or errors, (status, errors)
-    frames = check_document(validator, schema, output, ())
+    frames = check_document(validator, schema, output, set())
     status, output, errors = run_core("--json", name)
     assert status == 0 or errors, (status, errors)
     return frames + check_document(validator, schema, output, WITH_LOCALS), json.loads(output)
