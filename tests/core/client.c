@@ -48,6 +48,7 @@ static void tell_core(const pyunw_core *core)
 static void check_arguments(const pyunw_core *core)
 {
     pyunw_core *other = NULL;
+    pyunw_native *native = NULL;
     pyunw_target target;
     pyunw_core_info info;
     const pyunw_core_options small = {.size = sizeof(size_t)};
@@ -58,7 +59,9 @@ static void check_arguments(const pyunw_core *core)
         pyunw_core_describe(NULL, &info) != PYUNW_ERR_ARGUMENT ||
         pyunw_core_describe(core, NULL) != PYUNW_ERR_ARGUMENT ||
         pyunw_open_core(NULL, core, NULL) != PYUNW_ERR_ARGUMENT ||
-        pyunw_open_core(&target, NULL, NULL) != PYUNW_ERR_ARGUMENT)
+        pyunw_open_core(&target, NULL, NULL) != PYUNW_ERR_ARGUMENT ||
+        pyunw_native_open_core(NULL, core, NULL) != PYUNW_ERR_ARGUMENT ||
+        pyunw_native_open_core(&native, NULL, NULL) != PYUNW_ERR_ARGUMENT || native != NULL)
         puts("a wrong argument is taken");
     pyunw_unload_core(NULL);
 }

@@ -54,9 +54,12 @@ def check_page(schema):
 
 
 def check_core(validator, schema, name):
+    status, output, errors = run_core("-jln", name)
+    assert status == 0 or errors, (status, errors)
+    frames = check_document(validator, schema, output, set())
     status, output, errors = run_core("--json", name)
     assert status == 0 or errors, (status, errors)
-    return check_document(validator, schema, output, WITH_LOCALS), json.loads(output)
+    return frames + check_document(validator, schema, output, WITH_LOCALS), json.loads(output)
 
 
 def main():
