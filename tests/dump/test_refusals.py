@@ -19,6 +19,7 @@ sys.path.insert(0, os.path.join(SOURCE, "tests", "support"))
 import pyunw
 from compile import CompileError, compile_program, compile_shared
 from dumping import BUILD, Program, Subject, check, compare_subject, finish, run_dump
+from refusing import FAKES, STANDS_STILL, fake_source
 
 CAP_SYS_PTRACE = 19
 PR_SET_DUMPABLE, PR_CAPBSET_DROP = 4, 24
@@ -27,15 +28,6 @@ NOBODY = 65534
 REMOTE = ctypes.CDLL(os.path.join(BUILD, "libpyunwind-remote.so"))
 REMOTE.pyunw_open_pid.argtypes = [ctypes.POINTER(pyunw.pyunw_target), ctypes.c_int,
                                   ctypes.POINTER(pyunw.pyunw_options)]
-
-STANDS_STILL = r"""
-#include <unistd.h>
-int main(void)
-{
-    char byte;
-    return write(1, "\n", 1) != 1 || read(0, &byte, 1) != 1;
-}
-"""
 
 
 def open_pid(pid, **members):
@@ -93,20 +85,9 @@ def check_programs():
     pypy = compile_program("like_pypy", STANDS_STILL, "int pypy_main_startup(void);\nint pypy_main_startup(void)\n{\n"
                            "    return 0;\n}\n")
     refused_program("PyPy", pypy, pyunw.PYUNW_ERR_NO_PYTHON, "runs PyPy")
-    with open(os.path.join(SOURCE, "tests", "errors", "fake_runtime.c"), encoding="utf-8") as file:
-        fake = file.read()
-    unsupported = pyunw.PYUNW_ERR_UNSUPPORTED
-    for what, flags, pattern in (
-        ("CPython 2.7", ['-DFAKE_VERSION="2.7.18"'], r"CPython 2\.7\.18, which is not supported: 3\.8 to 3\.15"),
-        ("CPython 3.6", ['-DFAKE_VERSION="3.6.15"'], r"CPython 3\.6\.15, which is not supported"),
-        ("CPython 3.7", ['-DFAKE_VERSION="3.7.17"', "-DFAKE_RUNTIME"], r"CPython 3\.7\.17, which is not supported"),
-        ("an unknown CPython", ['-DFAKE_VERSION="x"', "-DFAKE_RUNTIME"], "version that could not be found out"),
-        ("CPython 3.99", ["-DFAKE_COOKIE=0x036300f0", "-DFAKE_FLAG=0", "-DFAKE_OFFSETS=0"], r"CPython 3\.99\.0"),
-        ("CPython 3.99, hidden", ["-DFAKE_COOKIE=0x036300f0", "-DFAKE_FLAG=0", "-DFAKE_OFFSETS=0", "-DFAKE_HIDDEN",
-                                  "-s"], r"CPython 3\.99\.0"),
-    ):
-        refused_program(what, pretender("pretender", fake, *flags), unsupported, pattern)
-    broken = pretender("pretender", fake, "-DFAKE_COOKIE=0x030d00f0", "-DFAKE_FLAG=0", "-DFAKE_OFFSETS=0x7777")
+    for what, flags, pattern in FAKES:
+        refused_program(what, pretender("pretender", fake_source(), *flags), pyunw.PYUNW_ERR_UNSUPPORTED, pattern)
+    broken = pretender("pretender", fake_source(), "-DFAKE_COOKIE=0x030d00f0", "-DFAKE_FLAG=0", "-DFAKE_OFFSETS=0x7777")
     refused_program("a CPython 3.13 with nonsense in it", broken, pyunw.PYUNW_ERR_LAYOUT, "do not lie where")
 
 
