@@ -7,7 +7,6 @@ standard input ends. Runs as a file, by -c and -m, and inside a C program.
 """
 
 import json
-import mmap
 import os
 import sys
 import threading
@@ -120,6 +119,8 @@ mapped = []
 
 def mapping():
     """10 GB that nothing is in."""
+    import mmap  # not everywhere: a program that exports nothing loads no module of C
+
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE
     mapped.append(mmap.mmap(-1, 10 << 30, flags=flags))
     os.write(ready, b"r"); never.acquire()  # noqa: E702
