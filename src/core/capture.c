@@ -292,7 +292,9 @@ static bool confirm(struct walk *walk, const struct frame_array *array, int coun
     struct memory memory = walk->memory;
     enum thread_motion motion = walk->runs ? THREAD_RUNS : THREAD_MAY_RUN;
     struct agreement earlier = {0};
-    int wanted = walk->runs ? 2 : 1;
+    /* 3.8-3.10 use a frame again at once for the next call of its function: of an image two walks may meet it so. */
+    bool reuses = is_image(walk->target) && walk->target->layout.is.instruction_scale != 0;
+    int wanted = walk->runs || reuses ? 2 : 1;
     for (int n = 0; n < CONFIRMATIONS && (n == 0 || tries->looked_at < MANY_FRAMES); n++) {
         target_renew(walk->target, PYUNW_FOR_FRAMES);
         if (pyunw_walk_begin(walk, walk->target, &memory, walk->tstate, motion) < 0)
