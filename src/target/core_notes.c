@@ -190,6 +190,9 @@ static void read_segment(pyunw_core *core, uint64_t at, uint64_t size)
         char owner[6 + 1] = ""; /* with an end of its own */
         if (!pyunw_file_bytes(core->fd, at, &head, sizeof head))
             return;
+        /* Whoever writes a core owns its notes: zeros are no notes, but a hole in a damaged file. */
+        if (head.n_namesz == 0)
+            return;
         at += sizeof head;
         struct note note = {head.n_type, at + padded(head.n_namesz), head.n_descsz};
         bool short_name = head.n_namesz < sizeof owner && pyunw_file_bytes(core->fd, at, owner, head.n_namesz);
