@@ -10,7 +10,7 @@ import random
 import subprocess
 import sys
 
-from cores import allow_cores, any_core, check, dumped_frames, kernel_cores_note, run_core, told_frames
+from cores import COMMAND, allow_cores, any_core, check, dumped_frames, kernel_cores_note, run_core, told_frames
 from dumping import finish
 
 SHORT = [0, 3, 40, 63, 64, 100, 5000]
@@ -135,6 +135,37 @@ def flip(core, stacks, times):
     return answered
 
 
+def read_calls(*arguments):
+    """How many reads of any kind the command made, as the kernel counted them (proc(5))."""
+    process = subprocess.Popen([COMMAND, "core", *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    with open("/proc/%d/io" % process.pid, encoding="ascii") as file:
+        count = next(int(line.split()[1]) for line in file if line.startswith("syscr:"))
+    process.wait()
+    return count
+
+
+def notes_in_a_hole(core):
+    """A note segment that is a hole of 64 MB: zeros are the end of the notes, and not five million without an owner."""
+    subprocess.check_call(["cp", "--sparse=always", core, "hole.core"])
+    size = os.path.getsize(core)
+    with open("hole.core", "r+b") as file:
+        data = file.read(1 << 16)
+        first, count = int.from_bytes(data[32:40], "little"), int.from_bytes(data[56:58], "little")
+        entries = [first + 56 * number for number in range(count)]
+        entry = next(at for at in entries if int.from_bytes(data[at:at + 4], "little") == 4)
+        file.seek(entry + 8)
+        file.write(size.to_bytes(8, "little"))
+        file.seek(entry + 32)
+        file.write((64 << 20).to_bytes(8, "little"))
+        file.truncate(size + (64 << 20))
+    count = read_calls("hole.core")
+    # As notes they would take one each, up to this limit; the search for an interpreter takes a million.
+    check(count < 1 << 22, "notes in a hole take", count, "reads")
+    os.unlink("hole.core")
+
+
 def main():
     allow_cores()
     core, truth = any_core("whole.core", "lock", "generator", "names")
@@ -144,6 +175,7 @@ def main():
     shown = truncate(core, stacks)
     check(shown[-1] == 0 and max(shown) > 0, "of truncated ones", shown)
     packed = truncate_packed(core, stacks)
+    notes_in_a_hole(core)
     answered = flip(core, stacks, 200)
     check(answered > 20, "only", answered, "of 200 damaged cores were read")
     return finish("cut at %d lengths: up to %d of %d frames, none wrong; %d cut or damaged while compressed; 200 with "
