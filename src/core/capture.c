@@ -267,10 +267,13 @@ static bool is_settled(struct tries *tries, const struct walk *walk, const struc
     return (has_root && tries->number >= TRIES / 2) || tries->alike >= ENOUGH;
 }
 
-/* What two walks that confirmed the first say of it together: no more than each. */
-static void join(struct agreement *agreement, const struct agreement *earlier)
+/*
+ * What two walks that confirmed the first say of it together: no more than each. keeps_moved: a frame whose instruction
+ * only one of them found moved is the innermost all the same.
+ */
+static void join(struct agreement *agreement, const struct agreement *earlier, bool keeps_moved)
 {
-    int first = earlier->moved ? earlier->first + 1 : earlier->first;
+    int first = earlier->moved && !keeps_moved ? earlier->first + 1 : earlier->first;
     if (earlier->first > agreement->first || (earlier->first == agreement->first && !agreement->moved)) {
         agreement->first = first;
         agreement->moved = false;
@@ -304,7 +307,7 @@ static bool confirm(struct walk *walk, const struct frame_array *array, int coun
         if (!agreed || walk->end != end || walk->end_address != bad)
             continue;
         if (--wanted == 0) {
-            join(agreement, &earlier);
+            join(agreement, &earlier, reuses);
             return true;
         }
         earlier = *agreement;

@@ -182,6 +182,7 @@ static int begin(struct locals *locals, const struct target *target, const pyunw
     uint32_t flags = 0;
     if (!plausible_address(raw->frame))
         return PYUNW_ERR_CORRUPT;
+    target_renew(target, PYUNW_FOR_TEXTS);
     int err = pyunw_code_read(target, &memory, raw->code, &fields);
     if (err == 0)
         err = read_frame_words(target, &memory, raw->frame, &locals->words);
@@ -379,6 +380,7 @@ int pyunw_locals_end(const pyunw_local_cursor *cursor)
         return PYUNW_ERR_ARGUMENT;
     if (locals->magic != LOCALS_MAGIC)
         return PYUNW_ERR_NOT_OPEN;
+    target_renew(locals->reader.target, PYUNW_FOR_CHECK);
     int err = read_frame_words(locals->reader.target, &locals->reader.memory, locals->frame, &words);
     bool same = words.executable == locals->words.executable && words.previous == locals->words.previous &&
                 words.instruction == locals->words.instruction;

@@ -166,7 +166,7 @@ int pyunw_object_describe_type(struct object_reader *reader, struct object_type 
     if (err == 0)
         err = pyunw_read_u64(&reader->memory, type->address + at->tp_name, &name);
     if (err == 0)
-        err = read_name(reader, name, type);
+        err = name >= 4096 ? read_name(reader, name, type) : PYUNW_ERR_CORRUPT;
     if (err < 0)
         return err;
     type->kind = kind_of_flags(type->flags);

@@ -279,6 +279,7 @@ int pyunw_describe_value(const pyunw_target *handle, pyunw_addr object, const py
     if (room == NULL || size < VALUE_TEXT_SIZE_MIN || size > INT32_MAX || !are_limits(limits))
         return PYUNW_ERR_ARGUMENT;
     struct writer writer = {.text = {room, size, 0, false}, .limits = *limits};
+    target_renew(target, PYUNW_FOR_TEXTS);
     struct memory memory = pyunw_safe_memory(target);
     pyunw_object_reader_begin(&writer.reader, target, &memory);
     put_value(&writer, object);

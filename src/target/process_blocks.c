@@ -208,11 +208,11 @@ static uint32_t collect_beside(struct blocks *blocks, pyunw_addr address, uint32
     for (size_t n = 0; n < BESIDE; n++) {
         hold(blocks, asked, true); /* keep their places while one is made */
         pyunw_addr beside = address + (pyunw_addr)(int64_t)order[n] * PAGE;
-        struct block *block = find_block(blocks, beside);
-        if (block == NULL)
+        struct block *block = beside >= PAGE ? find_block(blocks, beside) : NULL;
+        if (block == NULL && beside >= PAGE)
             block = make_block(blocks, beside);
         hold(blocks, asked, false);
-        if (block->generation != blocks->generation && !is_asked(blocks, asked, block))
+        if (block != NULL && block->generation != blocks->generation && !is_asked(blocks, asked, block))
             ask_for(blocks, asked++, block);
     }
     return asked;
@@ -237,6 +237,10 @@ static uint32_t fetch(struct blocks *blocks, struct block *missing)
             break; /* that one: the others are not worth another call */
         at++;
     }
+    /* Of a process that was let go while these were read, none is what it was while it stood. */
+    bool passed = blocks->pause != NULL && pyunw_pause_passed(blocks->pause);
+    for (uint32_t n = 0; passed && n < asked; n++)
+        blocks->list[blocks->asked[n]].generation = 0;
     errno = saved;
     return sure;
 }
@@ -255,10 +259,8 @@ static const uint8_t *find_page(struct blocks *blocks, pyunw_addr address)
     }
     if (block->generation != blocks->generation) {
         (void)fetch(blocks, block);
-        if (block->generation != blocks->generation || (blocks->pause != NULL && pyunw_pause_passed(blocks->pause))) {
-            block->generation = 0;
+        if (block->generation != blocks->generation)
             return NULL;
-        }
     }
     blocks->last = (uint32_t)(block - blocks->list);
     block->recent = true;
@@ -276,9 +278,10 @@ int pyunw_blocks_read(void *context, pyunw_addr address, void *buffer, size_t si
 {
     struct blocks *blocks = context;
     uint8_t *to = buffer;
-    if (size > PAGE && blocks->ahead)
+    bool keeps = size <= PAGE && address >= PAGE && address + size >= address; /* address 0 is that of a free place */
+    if (!keeps && blocks->ahead)
         return PYUNW_ERR_FAULT;
-    if (size > PAGE || address + size < address)
+    if (!keeps)
         return read_directly(blocks, address, buffer, size);
     while (size > 0 && !blocks->refused) {
         size_t skip = (size_t)(address % PAGE);
@@ -320,7 +323,7 @@ void pyunw_blocks_expect(void *context, pyunw_addr address, size_t size)
 {
     struct blocks *blocks = context;
     pyunw_addr end = address + size;
-    if (blocks->refused || size > (size_t)MANY_AT_ONCE * PAGE / 4 || end < address)
+    if (blocks->refused || size > (size_t)MANY_AT_ONCE * PAGE / 4 || end < address || address < PAGE)
         return;
     for (address -= address % PAGE; address < end; address += PAGE) {
         if (blocks->wanted >= blocks->count / 2)

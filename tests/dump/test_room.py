@@ -6,6 +6,7 @@ of what is needed only.
 """
 
 import ctypes
+import os
 import sys
 
 from dumping import Program, check, finish
@@ -81,8 +82,24 @@ def all_stand(pid, open_target):
     wait_for(stand)
 
 
+def check_first_page(memory):
+    """A type whose name is at address 0, which no process has: it is told, and the pages that are kept stay in order."""
+    fake_type, fake = (ctypes.c_uint64 * 128)(), (ctypes.c_uint64 * 16)()
+    fake[:] = [ctypes.addressof(fake_type)] * 16
+    options = pyunw.pyunw_options(size=ctypes.sizeof(pyunw.pyunw_options), room=ctypes.addressof(memory),
+                                  room_size=1 << 16)
+    target, text = pyunw.pyunw_target(), ctypes.create_string_buffer(256)
+    check(REMOTE.pyunw_open_pid(target, os.getpid(), options) == 0, "the own process cannot be opened")
+    pages = ctypes.create_string_buffer(64 * 4096)
+    for n in range(400):
+        for address in (ctypes.addressof(fake), 8, 4096, 4104, ctypes.addressof(pages) // 8 * 8 + n % 64 * 4096):
+            length = pyunw.lib.pyunw_describe_value(target, address, None, text, 256, None)
+            check(length > 0, "an object at", hex(address), length)
+
+
 def main():
     memory = ctypes.create_string_buffer(ROOM + 3 * 4096)
+    check_first_page(memory)
     with Program([sys.executable, "-c", PROGRAM]) as program:
         def open_running(target, options):
             return REMOTE.pyunw_open_pid(target, program.pid, options)
