@@ -3,9 +3,9 @@
  *
  * pyunw_crash_install() takes the fatal signals. When the process is about to die of one, the handler writes what can
  * be written safely, at once: the signal, the registers, the Python stack of the thread; then it starts a clean process
- * (the pyunwind command), which reads the stacks of all threads, Python's and native ones, and completes the report. Then
- * the process dies as it would have died: the handlers that were there before run, or the signal's default action is
- * taken, with the exit status, the core file and the siginfo that it would have had.
+ * (the pyunwind command), which reads the stacks of all threads, Python's and native ones, and completes the report.
+ * Then the process dies as it would have died: the handlers that were there before run, or the signal's default action
+ * is taken, with the exit status, the core file and the siginfo that it would have had.
  *
  * docs/crash.md tells what is in a report; `pyunwind report` shows it. `pyunwind run` does all of this for a program
  * that knows nothing of pyunwind. Closing words of each comment: as in pyunwind.h.
@@ -50,15 +50,15 @@ typedef struct {
 /**
  * Take the fatal signals, from now on, in every thread and in children that fork() makes.
  *
- * The handlers that are there are remembered, and called as they would have been: one that recovers from its faults goes
- * on to do so, and leaves no report. One that is installed later is in front, and calls this one where it passes signals
- * on. Three descriptors above 200 are opened, close-on-exec; the calling thread is given an alternate signal stack
- * where it has none, or uses its own where that has room (64 KiB). Called again, it changes the options.
+ * The handlers that are there are remembered, and called as they would have been: one that recovers from its faults
+ * goes on to do so, and leaves no report. One that is installed later is in front, and calls this one where it passes
+ * signals on. Three descriptors above 200 are opened, close-on-exec; the calling thread is given an alternate signal
+ * stack where it has none, or uses its own where that has room (64 KiB). Called again, it changes the options.
  * @param options  NULL for the defaults. options->message says why when it fails, but for a size that is too small.
- * @return 0, also where there is no Python yet: pyunw_crash_install() again once there is one, or the thread that crashes
- *         is told by the clean process alone; PYUNW_ERR_ARGUMENT; PYUNW_ERR_PERMISSION where the report folder is not to
- *         be written to, or another's; PYUNW_ERR_SYSTEM where it, the helper or a stack is not to be had.
- * Signal-safe: no. Allocates: stacks. Threads: one at a time. Since: 0.1. CPython: 3.8-3.15.
+ * @return 0, also where there is no Python yet: pyunw_crash_install() again once there is one, or the thread that
+ * crashes is told by the clean process alone; PYUNW_ERR_ARGUMENT; PYUNW_ERR_PERMISSION where the report folder is not
+ * to be written to, or another's; PYUNW_ERR_SYSTEM where it, the helper or a stack is not to be had. Signal-safe: no.
+ * Allocates: stacks. Threads: one at a time. Since: 0.1. CPython: 3.8-3.15.
  */
 PYUNW_API int pyunw_crash_install(const pyunw_crash_options *options);
 

@@ -1,5 +1,5 @@
 /*
- * Text to a file descriptor through a small buffer on the caller's stack.
+ * Text to a file descriptor through a buffer.
  * Signal-safe: yes.
  */
 #include "output.h"
@@ -10,11 +10,18 @@
 #include <errno.h>
 #include <string.h>
 
-void pyunw_output_begin(struct output *output, int fd)
+void pyunw_output_begin_with(struct output *output, int fd, char *buffer, size_t size)
 {
     output->fd = fd;
     output->error = PYUNW_OK;
     output->used = 0;
+    output->size = size;
+    output->buffer = buffer;
+}
+
+void pyunw_output_begin(struct output *output, int fd)
+{
+    pyunw_output_begin_with(output, fd, output->own, sizeof output->own);
 }
 
 int pyunw_output_flush(struct output *output)
@@ -34,13 +41,13 @@ int pyunw_output_flush(struct output *output)
 void pyunw_output_bytes(struct output *output, const char *bytes, size_t size)
 {
     while (size > 0) {
-        size_t room = sizeof output->buffer - output->used;
+        size_t room = output->size - output->used;
         size_t part = size < room ? size : room;
         memcpy(output->buffer + output->used, bytes, part);
         output->used += part;
         bytes += part;
         size -= part;
-        if (output->used == sizeof output->buffer)
+        if (output->used == output->size)
             pyunw_output_flush(output);
     }
 }

@@ -1,6 +1,6 @@
 /*
  * Raw system calls: the result carries -errno, so that a signal handler has nothing to save and libc is not entered.
- * Signal-safe: yes. Include from: core.
+ * Signal-safe: yes. Include from: core, target, crash.
  */
 #ifndef PYUNW_CORE_SYSCALLS_H
 #define PYUNW_CORE_SYSCALLS_H
@@ -53,6 +53,14 @@ static inline long raw_syscall0(long number)
 {
     return raw_syscall6(number, 0, 0, 0, 0, 0, 0);
 }
+
+/* A handler, as rt_sigaction(2) has it. */
+struct kernel_sigaction {
+    void *handler;
+    unsigned long flags;
+    void *restorer;
+    uint64_t mask;
+};
 
 /* The calling thread's pointer: fs:0 on x86-64, tpidr_el0 on aarch64. A register read, never __tls_get_addr. */
 static inline uint64_t thread_pointer(void)

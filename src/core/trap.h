@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "syscalls.h"
+
 enum { TRAP_SEGV, TRAP_BUS, TRAP_COUNT };
 
 static inline int trap_signal(int which)
@@ -17,15 +19,7 @@ static inline int trap_signal(int which)
     return which == TRAP_SEGV ? SIGSEGV : SIGBUS;
 }
 
-/* What was installed before, as rt_sigaction(2) has it. */
-struct kernel_sigaction {
-    void *handler;
-    unsigned long flags;
-    void *restorer;
-    uint64_t mask;
-};
-
-/* Written by target/trap_install.c before the handler is in place, read by the handler. */
+/* What was installed before. Written by target/trap_install.c before the handler is in place, read by the handler. */
 extern struct kernel_sigaction pyunw_trap_previous[TRAP_COUNT];
 extern volatile int pyunw_trap_installed;
 

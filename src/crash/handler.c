@@ -1,0 +1,202 @@
+/*
+ * The handler of the fatal signals: who is asked first, and what becomes of the process.
+ *
+ * A handler that was there before may recover from its faults, as a Java machine does, and then nothing has happened.
+ * So it is called first, with the signal blocked: where it gives up it raises the signal again, which then is pending,
+ * or sets the default action. Only faulthandler's is known not to come back; it is called when all is reported.
+ * Signal-safe: yes.
+ */
+#include "crash.h"
+#include "report.h"
+
+#include <string.h>
+#include <time.h>
+#include <ucontext.h>
+
+struct crash_settings pyunw_crash_settings;
+struct kernel_sigaction pyunw_crash_previous[SIGNAL_COUNT + 1];
+
+static struct kernel_sigaction current_action(int signal)
+{
+    struct kernel_sigaction action = {0};
+    (void)raw_syscall4(SYS_rt_sigaction, signal, 0, (long)&action, sizeof action.mask);
+    return action;
+}
+
+static bool is_default(const struct kernel_sigaction *action)
+{
+    return action->handler == (void *)SIG_DFL;
+}
+
+static bool has_handler(const struct kernel_sigaction *action)
+{
+    return action->handler != (void *)SIG_DFL && action->handler != (void *)SIG_IGN;
+}
+
+static void block(uint64_t mask)
+{
+    (void)raw_syscall4(SYS_rt_sigprocmask, SIG_BLOCK, (long)&mask, 0, sizeof mask);
+}
+
+/* ---- The end ---- */
+
+/*
+ * The default action, with the siginfo that it would have had. The signal stays blocked until the handler returns, so
+ * that the process ends, and leaves its core, where it was interrupted.
+ */
+static void die_by_default(int signal, const siginfo_t *info)
+{
+    const struct kernel_sigaction by_default = {0};
+    pyunw_crash_end_reports();
+    block(signal_bit(signal));
+    (void)raw_syscall4(SYS_rt_sigaction, signal, (long)&by_default, 0, sizeof by_default.mask);
+    long pid = raw_syscall0(SYS_getpid);
+    long thread = raw_syscall0(SYS_gettid);
+    (void)raw_syscall4(SYS_rt_tgsigqueueinfo, pid, thread, signal, (long)info);
+}
+
+static void report_fault(int signal, const siginfo_t *info, const void *context)
+{
+    struct crash_fault fault = {
+        .signal = signal,
+        .info = *info,
+        .has_info = true,
+        .context = (uint64_t)(uintptr_t)context,
+        .thread = (pid_t)raw_syscall0(SYS_gettid),
+    };
+    /* Raised by this process itself: a handler that ran before ours, perhaps. */
+    if (info->si_code == SI_TKILL || info->si_code == SI_USER)
+        (void)pyunw_crash_recover_fault(signal, context, &fault);
+    (void)pyunw_crash_report(&fault);
+}
+
+/* ---- Handlers that were there before ---- */
+
+/* A call of such a handler, while it lasts. One that leaves by siglongjmp(3) leaves its entry behind. */
+struct call {
+    pid_t thread;
+    int signal;
+    const siginfo_t *info;
+    uintptr_t frame; /* an address in the frame of the call */
+};
+
+enum { CALLS = 64 };
+static struct call calls[CALLS];
+
+static struct call *find_call(pid_t thread)
+{
+    for (size_t n = 0; n < CALLS; n++) {
+        struct call *call = &calls[(n + (size_t)thread) % CALLS];
+        pid_t none = 0;
+        if (__atomic_load_n(&call->thread, __ATOMIC_SEQ_CST) == thread ||
+            __atomic_compare_exchange_n(&call->thread, &none, thread, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+            return call;
+    }
+    return NULL;
+}
+
+/*
+ * Does the handler that we have called hand the signal back to us? It calls ours as the one before it, with the same
+ * siginfo, or raises the signal, both further down the stack.
+ */
+static bool is_handed_back(const struct call *call, int signal, const siginfo_t *info, uintptr_t frame)
+{
+    bool raised = info->si_code <= 0 && info->si_pid == (pid_t)raw_syscall0(SYS_getpid);
+    return call != NULL && call->signal == signal && frame < call->frame && (raised || info == call->info);
+}
+
+static void call_handler(const struct kernel_sigaction *previous, int signal, siginfo_t *info, void *context)
+{
+    if ((previous->flags & (unsigned long)SA_RESETHAND) != 0)
+        pyunw_crash_previous[signal].handler = (void *)SIG_DFL;
+    if ((previous->flags & (unsigned long)SA_SIGINFO) != 0)
+        ((void (*)(int, siginfo_t *, void *))previous->handler)(signal, info, context);
+    else
+        ((void (*)(int))previous->handler)(signal);
+}
+
+static void forget_call(struct call *call)
+{
+    if (call == NULL)
+        return;
+    call->signal = 0;
+    __atomic_store_n(&call->thread, 0, __ATOMIC_SEQ_CST);
+}
+
+static void remember_call(struct call *call, int signal, const siginfo_t *info, uintptr_t frame)
+{
+    if (call == NULL)
+        return;
+    call->signal = signal;
+    call->info = info;
+    call->frame = frame;
+}
+
+/* Has it given up? Then what it has raised is pending, or the default action is set and will be met by the fault. */
+static bool has_given_up(int signal, const siginfo_t *info)
+{
+    uint64_t pending = 0;
+    const struct kernel_sigaction action = current_action(signal);
+    (void)raw_syscall3(SYS_rt_sigpending, (long)&pending, sizeof pending, 0);
+    return is_default(&action) && ((pending & signal_bit(signal)) != 0 || info->si_code > 0);
+}
+
+/* ---- The handler ---- */
+
+/* True where the process goes on, or its end is none of ours. */
+static bool is_settled(const struct kernel_sigaction *previous, int signal, siginfo_t *info, void *context)
+{
+    const ucontext_t *own = context;
+    const mcontext_t before = own->uc_mcontext;
+    block(previous->mask | signal_bit(signal));
+    call_handler(previous, signal, info, context);
+    return memcmp(&before, &own->uc_mcontext, sizeof before) != 0 || !has_given_up(signal, info);
+}
+
+static void call_afterwards(const struct kernel_sigaction *previous, int signal, siginfo_t *info, void *context)
+{
+    uint64_t mask = previous->mask;
+    if ((previous->flags & (unsigned long)SA_NODEFER) == 0)
+        mask |= signal_bit(signal);
+    block(mask);
+    call_handler(previous, signal, info, context);
+}
+
+static void handle(int signal, siginfo_t *info, void *context)
+{
+    const struct kernel_sigaction previous = pyunw_crash_previous[signal];
+    bool report_first = (pyunw_crash_settings.report_first & signal_bit(signal)) != 0;
+    uintptr_t frame = (uintptr_t)&previous;
+    if (!has_handler(&previous)) {
+        /* A signal that was sent may be ignored, a fault may not (signal(7)). */
+        if (!is_default(&previous) && info->si_code <= 0)
+            return;
+        report_fault(signal, info, context);
+        die_by_default(signal, info);
+        return;
+    }
+    struct call *call = find_call((pid_t)raw_syscall0(SYS_gettid));
+    if (is_handed_back(call, signal, info, frame)) {
+        if (!report_first)
+            report_fault(signal, info, context);
+        die_by_default(signal, info);
+        return;
+    }
+    remember_call(call, signal, info, frame);
+    if (report_first) {
+        report_fault(signal, info, context);
+        call_afterwards(&previous, signal, info, context);
+    } else if (!is_settled(&previous, signal, info, context)) {
+        report_fault(signal, info, context);
+        pyunw_crash_end_reports();
+    }
+    forget_call(call);
+}
+
+void pyunw_crash_handler(int signal, siginfo_t *info, void *context)
+{
+    if (pyunw_crash_is_reporting((pid_t)raw_syscall0(SYS_gettid)))
+        pyunw_crash_leave_stage(context);
+    else
+        handle(signal, info, context);
+}

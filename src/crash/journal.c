@@ -1,0 +1,175 @@
+/*
+ * The unfinished report: a file that has no name until something has died.
+ * Signal-safe: yes.
+ */
+#include "crash.h"
+#include "utc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <time.h>
+
+enum { NAMES = 99 }; /* of reports of one process in one second */
+
+/* ---- Texts of bounded size ---- */
+
+struct text {
+    char *at;
+    char *end; /* room for the NUL is kept behind it */
+};
+
+static void put(struct text *text, const char *bytes)
+{
+    while (*bytes != '\0' && text->at < text->end)
+        *text->at++ = *bytes++;
+    *text->at = '\0';
+}
+
+static void put_number(struct text *text, uint64_t value, int digits)
+{
+    char reversed[20];
+    int count = 0;
+    do {
+        reversed[count++] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0 || count < digits);
+    while (count > 0 && text->at < text->end)
+        *text->at++ = reversed[--count];
+    *text->at = '\0';
+}
+
+/* "pyunwind-20261125T074049Z-4711", "...-4711-2" */
+static void make_name(char *name, size_t size, int64_t seconds, uint64_t pid, int number)
+{
+    struct text text = {name, name + size - 1};
+    struct utc utc = utc_of(seconds);
+    put(&text, "pyunwind-");
+    put_number(&text, (uint64_t)utc.year, 4);
+    put_number(&text, (uint64_t)utc.month, 2);
+    put_number(&text, (uint64_t)utc.day, 2);
+    put(&text, "T");
+    put_number(&text, (uint64_t)utc.hour, 2);
+    put_number(&text, (uint64_t)utc.minute, 2);
+    put_number(&text, (uint64_t)utc.second, 2);
+    put(&text, "Z-");
+    put_number(&text, pid, 1);
+    if (number > 1) {
+        put(&text, "-");
+        put_number(&text, (uint64_t)number, 1);
+    }
+}
+
+/* ---- The file ---- */
+
+static char path[PATH_MAX + 80]; /* one report is made at a time */
+
+static const char *with_extension(const char *name)
+{
+    struct text text = {path, path + sizeof path - 1};
+    put(&text, name);
+    put(&text, ".partial");
+    return path;
+}
+
+static const char *whole_path(const char *name)
+{
+    struct text text = {path, path + sizeof path - 1};
+    put(&text, pyunw_crash_settings.folder_path);
+    put(&text, "/");
+    put(&text, name);
+    put(&text, ".partial");
+    return path;
+}
+
+/* 0, or -errno. */
+static long give_name(int fd, const char *name)
+{
+    char link[32];
+    struct text text = {link, link + sizeof link - 1};
+    int folder = pyunw_crash_settings.folder.fd;
+    put(&text, "/proc/self/fd/");
+    put_number(&text, (uint64_t)fd, 1);
+    const char *wanted = with_extension(name);
+    long result = raw_syscall6(SYS_linkat, AT_FDCWD, (long)link, folder, (long)wanted, AT_SYMLINK_FOLLOW, 0);
+    if (result == 0 || result == -EEXIST)
+        return result;
+    /* Without /proc. */
+    return raw_syscall6(SYS_linkat, fd, (long)"", folder, (long)wanted, AT_EMPTY_PATH, 0);
+}
+
+/* A descriptor, or -errno. */
+static long create(const char *name)
+{
+    const int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC;
+    const mode_t mode = 0600;
+    const struct crash_settings *settings = &pyunw_crash_settings;
+    long fd = -EBADF;
+    if (pyunw_crash_holds(&settings->folder))
+        fd = raw_syscall4(SYS_openat, settings->folder.fd, (long)with_extension(name), flags, mode);
+    if (fd < 0 && fd != -EEXIST && fd != -EMFILE && fd != -ENFILE)
+        fd = raw_syscall4(SYS_openat, AT_FDCWD, (long)whole_path(name), flags, mode);
+    return fd;
+}
+
+/* The file that was made beforehand, where it is this process's own: a child of fork() shares its parent's. */
+static bool take_prepared(struct crash_journal *journal, int64_t seconds, uint64_t pid)
+{
+    struct crash_settings *settings = &pyunw_crash_settings;
+    if ((uint64_t)settings->pid != pid || !pyunw_crash_holds(&settings->journal))
+        return false;
+    journal->fd = settings->journal.fd;
+    for (int number = 1; number <= NAMES; number++) {
+        make_name(journal->name, sizeof journal->name, seconds, pid, number);
+        long result = pyunw_crash_holds(&settings->folder) ? give_name(journal->fd, journal->name) : -EBADF;
+        if (result == 0)
+            return true;
+        if (result != -EEXIST)
+            break;
+    }
+    /* It cannot be named any more, by this user perhaps: the sidecar is handed it as it is. */
+    journal->name[0] = '\0';
+    return true;
+}
+
+static void create_file(struct crash_journal *journal, int64_t seconds, uint64_t pid)
+{
+    struct held_file *prepared = &pyunw_crash_settings.journal;
+    for (int number = 1; number <= NAMES; number++) {
+        make_name(journal->name, sizeof journal->name, seconds, pid, number);
+        long fd = create(journal->name);
+        if ((fd == -EMFILE || fd == -ENFILE) && pyunw_crash_holds(prepared)) {
+            /* No number is free: the parent's file is of no use here. */
+            (void)raw_syscall3(SYS_close, prepared->fd, 0, 0);
+            prepared->fd = -1;
+            fd = create(journal->name);
+        }
+        journal->fd = fd < 0 ? -1 : (int)fd;
+        if (fd != -EEXIST)
+            break;
+    }
+    if (journal->fd < 0)
+        journal->name[0] = '\0';
+}
+
+void pyunw_crash_journal_open(struct crash_journal *journal)
+{
+    int64_t seconds = pyunw_crash_now(CLOCK_REALTIME) / NANOSECONDS;
+    uint64_t pid = (uint64_t)raw_syscall0(SYS_getpid);
+    if (!take_prepared(journal, seconds, pid))
+        create_file(journal, seconds, pid);
+}
+
+void pyunw_crash_journal_close(struct crash_journal *journal)
+{
+    struct crash_settings *settings = &pyunw_crash_settings;
+    if (journal->fd < 0)
+        return;
+    (void)raw_syscall3(SYS_close, journal->fd, 0, 0);
+    if (journal->fd == settings->journal.fd) {
+        const int flags = O_TMPFILE | O_RDWR | O_CLOEXEC;
+        long fd = raw_syscall4(SYS_openat, settings->folder.fd, (long)".", flags, 0600);
+        settings->journal = pyunw_crash_hold(fd < 0 ? -1 : (int)fd);
+    }
+    journal->fd = -1;
+}

@@ -1,0 +1,138 @@
+/*
+ * Start the sidecar, a process of the pyunwind command, and wait for its end.
+ *
+ * It is made by clone(2) with the memory of this process and a stack of its own: that needs no memory, whatever the
+ * size of the process, runs no at-fork handler, and has no exit signal, so that who waits for any child sees none.
+ * Signal-safe: yes.
+ */
+#include "crash.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+
+enum { ARGUMENT_SIZE = 24 };
+
+struct start {
+    char pid[ARGUMENT_SIZE];
+    char thread[ARGUMENT_SIZE];
+    char journal[ARGUMENT_SIZE];
+    char folder[ARGUMENT_SIZE];
+    char output[ARGUMENT_SIZE];
+    char standard_error[ARGUMENT_SIZE];
+    char milliseconds[ARGUMENT_SIZE]; /* until it is to be done */
+    const char *arguments[16];
+    int inherited[4];
+    int inherited_count;
+};
+
+/* One at a time. */
+static struct start start;
+
+static void put_number(char text[ARGUMENT_SIZE], int64_t value)
+{
+    char digits[ARGUMENT_SIZE];
+    int count = 0;
+    uint64_t rest = value < 0 ? (uint64_t)-value : (uint64_t)value;
+    do {
+        digits[count++] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    if (value < 0)
+        digits[count++] = '-';
+    int at = 0;
+    while (count > 0)
+        text[at++] = digits[--count];
+    text[at] = '\0';
+}
+
+/* The number of a descriptor that the sidecar is to have; -1 for one that is not ours any more. */
+static void put_file(char text[ARGUMENT_SIZE], const struct held_file *file)
+{
+    bool good = pyunw_crash_holds(file);
+    put_number(text, good ? file->fd : -1);
+    if (good)
+        start.inherited[start.inherited_count++] = file->fd;
+}
+
+/* ---- In the new process, which shares the memory of this one until it executes the command ---- */
+
+static void execute(void *argument)
+{
+    struct crash_settings *settings = argument;
+    uint64_t nothing = 0;
+    (void)raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&nothing, 0, sizeof nothing);
+    for (int n = 0; n < start.inherited_count; n++)
+        (void)raw_syscall3(SYS_fcntl, start.inherited[n], F_SETFD, 0);
+    if (pyunw_crash_holds(&settings->helper))
+        (void)raw_syscall6(SYS_execveat, settings->helper.fd, (long)"", (long)start.arguments,
+                           (long)settings->environment, AT_EMPTY_PATH, 0);
+    (void)raw_syscall3(SYS_execve, (long)settings->helper_path, (long)start.arguments, (long)settings->environment);
+    (void)raw_syscall3(SYS_exit_group, 127, 0, 0);
+}
+
+/* ---- In this process ---- */
+
+static void prepare(const struct crash_journal *journal, const struct crash_fault *fault, enum sidecar_task task)
+{
+    const struct crash_settings *settings = &pyunw_crash_settings;
+    int64_t rest = fault->deadline - pyunw_crash_now(CLOCK_MONOTONIC);
+    const struct held_file journal_file = pyunw_crash_hold(journal->fd);
+    const char *arguments[] = {
+        "pyunwind",         "collect",     task == SIDECAR_COLLECT ? "process" : "journal",
+        start.pid,          start.thread,  start.journal,
+        start.folder,       start.output,  start.standard_error,
+        start.milliseconds, journal->name, NULL,
+    };
+    start.inherited_count = 0;
+    put_number(start.pid, raw_syscall0(SYS_getpid));
+    put_number(start.thread, fault->thread);
+    put_number(start.milliseconds, rest > 0 ? rest / 1000000 : 0);
+    put_file(start.journal, &journal_file);
+    put_file(start.folder, &settings->folder);
+    put_file(start.output, &settings->output);
+    put_file(start.standard_error, &settings->standard_error);
+    for (size_t n = 0; n < sizeof arguments / sizeof arguments[0]; n++)
+        start.arguments[n] = arguments[n];
+}
+
+/* The result of wait4(2), or 0 when the time is over. */
+static long wait_until(long child, int *status, int64_t deadline)
+{
+    const int64_t shortest = 200000;
+    const int64_t longest = 2000000;
+    int64_t pause = shortest;
+    for (;;) {
+        long result = raw_syscall4(SYS_wait4, child, (long)status, WNOHANG | __WALL, 0);
+        if (result != 0 || pyunw_crash_now(CLOCK_MONOTONIC) > deadline)
+            return result;
+        pyunw_crash_sleep(pause);
+        pause += pause < longest ? pause / 8 : 0;
+    }
+}
+
+int pyunw_crash_run_sidecar(const struct crash_journal *journal, const struct crash_fault *fault,
+                            enum sidecar_task task)
+{
+    int status = 0;
+    prepare(journal, fault, task);
+    long child = pyunw_crash_clone_on(CLONE_VM | CLONE_UNTRACED, pyunw_crash_settings.clone_stack_top, execute,
+                                      &pyunw_crash_settings);
+    if (child < 0)
+        return SIDECAR_NOT_STARTED;
+    /* Where Yama restricts who may read whom; elsewhere it is an unknown option. */
+    (void)raw_syscall6(SYS_prctl, PR_SET_PTRACER, child, 0, 0, 0, 0);
+    long result = wait_until(child, &status, fault->deadline);
+    if (result == 0) {
+        (void)raw_syscall3(SYS_kill, child, SIGKILL, 0);
+        (void)wait_until(child, &status, fault->deadline + NANOSECONDS);
+        return SIDECAR_FAILED;
+    }
+    /* -ECHILD: another has waited for it (by __WALL, too), and knows what we do not. */
+    if (result < 0 || !WIFEXITED(status))
+        return SIDECAR_FAILED;
+    return WEXITSTATUS(status) == 127 ? SIDECAR_NOT_STARTED : WEXITSTATUS(status);
+}
