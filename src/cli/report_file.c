@@ -66,8 +66,9 @@ static char *read_open(int fd, size_t *size)
 
 char *report_file_read(int dir_fd, const char *path, size_t *size)
 {
-    /* A FIFO is not waited for. */
-    int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    /* A FIFO is not waited for; in a folder of reports a link is none. */
+    int flags = dir_fd == AT_FDCWD ? 0 : O_NOFOLLOW;
+    int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | flags);
     if (fd < 0)
         return NULL;
     char *bytes = read_open(fd, size);
