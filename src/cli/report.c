@@ -11,6 +11,7 @@
 #include <argp.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -257,6 +258,27 @@ static int run(const struct report_options *options)
     return CLI_INCOMPLETE;
 }
 
+/* ---- Memory ---- */
+
+/* A few bytes of a file may take a hundred of memory each: a file made for that is refused before memory is short. */
+static size_t memory_used;
+
+static void *limited_malloc(size_t size)
+{
+    static const size_t most = (size_t)1 << 30;
+    if (size > most - memory_used)
+        return NULL;
+    void *memory = malloc(size);
+    memory_used += malloc_usable_size(memory);
+    return memory;
+}
+
+static void limited_free(void *memory)
+{
+    memory_used -= malloc_usable_size(memory);
+    free(memory);
+}
+
 int cli_report(int argc, char **argv)
 {
     static const struct argp argp = {option_list, parse, "FILE...\n--list [DIR]\n--prune [DIR]", documentation, NULL,
@@ -266,6 +288,7 @@ int cli_report(int argc, char **argv)
         complain("memory", strerror(errno));
         return CLI_INCOMPLETE;
     }
+    json_set_alloc_funcs(limited_malloc, limited_free);
     int status = argp_parse(&argp, argc, argv, 0, NULL, &options) == 0 ? run(&options) : CLI_USAGE;
     free((void *)options.paths);
     return status;

@@ -4,6 +4,7 @@
 #include "report_file.h"
 
 #include "finish.h"
+#include "partial_record.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -122,7 +123,7 @@ static void complain_of_bytes(const struct report_file *file, const json_error_t
     if (file->size == 0)
         (void)snprintf(message, size, "empty: nothing was saved");
     else if (no_memory)
-        (void)snprintf(message, size, "memory is short");
+        (void)snprintf(message, size, "memory is short, or it holds more than any report");
     else if (!looks_like_report(file->bytes, file->size))
         (void)snprintf(message, size, "not a report: no JSON");
     else if (error->position >= last - file->bytes)
@@ -139,12 +140,27 @@ static bool ends_with(const char *text, const char *ending)
     return length >= size && strcmp(text + length - size, ending) == 0;
 }
 
+/* A number that nothing can hold is not known, and damages no more than itself. */
+static json_t *decode_document(const struct report_file *file, json_error_t *error)
+{
+    bool cut = false;
+    json_t *document = json_loadb(file->bytes, file->size, JSON_ALLOW_NUL, error);
+    if (document != NULL || json_error_code(error) != json_error_numeric_overflow)
+        return document;
+    document = record_decode(file->bytes, file->size, &cut);
+    if (!cut)
+        return document;
+    json_decref(document);
+    return NULL;
+}
+
 static bool decode(const char *path, struct report_file *file, char *message, size_t message_size)
 {
     json_error_t error = {0};
     json_t *document = NULL;
-    if (!ends_with(path, ".partial"))
-        document = json_loadb(file->bytes, file->size, JSON_ALLOW_NUL, &error);
+    bool unfinished = ends_with(path, ".partial");
+    if (!unfinished)
+        document = decode_document(file, &error);
     if (begins_with(json_string_value(json_object_get(document, "schema")), schema_prefix)) {
         file->document = document;
         return judge_document(document, message, message_size);
@@ -155,6 +171,8 @@ static bool decode(const char *path, struct report_file *file, char *message, si
     bool taken = file->document != NULL;
     if (!taken && document != NULL)
         (void)judge_document(document, message, message_size);
+    else if (!taken && unfinished && file->size > 0)
+        (void)snprintf(message, message_size, "unfinished, and no record in it can be read");
     else if (!taken)
         complain_of_bytes(file, &error, message, message_size);
     json_decref(document);

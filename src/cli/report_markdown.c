@@ -198,8 +198,8 @@ static size_t part_size(const struct part *part)
     return part->size > 0 ? title_size(part) + lines_size(part) : 0;
 }
 
-/* All of it, or what there is room for. */
-static void add_part(struct sheet *sheet, const struct part *part)
+/* All of it, or what there is room for. later: what follows it needs. */
+static void add_part(struct sheet *sheet, const struct part *part, size_t later)
 {
     enum { SMALL = 2000 };
     struct line first;
@@ -210,7 +210,7 @@ static void add_part(struct sheet *sheet, const struct part *part)
     bool fits = part_size(part) <= room;
     /* A deep stack leaves something to what follows it. */
     if (!fits && part->both_ends && room > SMALL)
-        room = room / 4 * 3;
+        room -= least(room / 4, later);
     /* A title that stands alone says nothing. */
     if (!fits && title_size(part) + first.whole + NOTE_SIZE > room)
         return;
@@ -372,8 +372,11 @@ static bool write_sheet(FILE *out, const struct writing *writing, size_t budget)
     (void)add_string(&sheet, "# ");
     (void)add_string(&sheet, writing->cause);
     (void)add_string(&sheet, "\n");
-    for (int n = 0; n < PART_COUNT; n++)
-        add_part(&sheet, &writing->parts[n]);
+    size_t later = whole - sheet.used;
+    for (int n = 0; n < PART_COUNT; n++) {
+        later -= part_size(&writing->parts[n]);
+        add_part(&sheet, &writing->parts[n], later);
+    }
     sheet.room = size;
     if (!fits)
         (void)add_string(&sheet, cut);
