@@ -6,6 +6,7 @@
 
 #include "control_group.h"
 #include "native_stacks.h"
+#include "page.h"
 #include "signal_names.h"
 
 #include <inttypes.h>

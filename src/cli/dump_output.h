@@ -27,7 +27,4 @@ static inline bool is_running(const struct task *task)
     return task->state == 'R';
 }
 
-/* The length of the UTF-8 sequence at the beginning of bytes (RFC 3629), 0 where there is none. */
-size_t utf8_length(const unsigned char *bytes, size_t size);
-
 #endif

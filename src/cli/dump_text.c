@@ -5,84 +5,11 @@
 
 #include "control_group.h"
 #include "native_stacks.h"
+#include "page.h"
 #include "signal_names.h"
 
 #include <inttypes.h>
 #include <string.h>
-
-/* ---- Text ---- */
-
-size_t utf8_length(const unsigned char *bytes, size_t size)
-{
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    uint32_t first = bytes[0];
-    size_t length = first < 0x80 ? 1 : first >> 5 == 6 ? 2 : first >> 4 == 14 ? 3 : first >> 3 == 30 ? 4 : 0;
-    if (length == 0 || length > size)
-        return 0;
-    uint32_t value = length == 1 ? first : first & (0x7fu >> length);
-    for (size_t n = 1; n < length; n++) {
-        if ((bytes[n] & 0xc0u) != 0x80)
-            return 0;
-        value = value << 6 | (bytes[n] & 0x3fu);
-    }
-    bool surrogate = value >= 0xd800 && value < 0xe000;
-    return value >= least[length] && value <= 0x10ffff && !surrogate ? length : 0;
-}
-
-/* Control characters of ASCII and of Latin-1 (U+0080 to U+009F) as \xNN, as is what is not UTF-8. */
-static void print_bytes(FILE *out, const char *text, size_t size)
-{
-    const unsigned char *bytes = (const unsigned char *)text;
-    size_t plain = 0; /* from here on nothing is written yet, for it can be written as it is */
-    for (size_t n = 0; n < size;) {
-        size_t length = utf8_length(bytes + n, size - n);
-        bool control =
-            length == 1 ? bytes[n] < 0x20 || bytes[n] == 0x7f : length == 2 && bytes[n] == 0xc2 && bytes[n + 1] < 0xa0;
-        if (length == 0 || control) {
-            (void)fwrite(bytes + plain, 1, n - plain, out);
-            (void)fprintf(out, "\\x%02x", bytes[n + (length == 2)]);
-            n += length == 0 ? 1 : length;
-            plain = n;
-            continue;
-        }
-        n += length;
-    }
-    (void)fwrite(bytes + plain, 1, size - plain, out);
-}
-
-static void print_text(FILE *out, const struct text *text)
-{
-    if (text->bytes == NULL)
-        (void)fputs("???", out);
-    else
-        print_bytes(out, text->bytes, text->length);
-    if (text->cut)
-        (void)fputs("...", out);
-}
-
-/* ---- Colour ---- */
-
-enum style { STYLE_PROCESS, STYLE_THREAD, STYLE_NAME, STYLE_NATIVE, STYLE_WARNING, STYLE_COUNT };
-
-static const char *const styles[] = {"\x1b[1m", "\x1b[36m", "\x1b[32m", "\x1b[2m", "\x1b[33m"};
-_Static_assert(sizeof styles / sizeof styles[0] == STYLE_COUNT, "one sequence a style");
-
-struct page {
-    FILE *out;
-    bool coloured;
-};
-
-static void begin_style(const struct page *page, enum style style)
-{
-    if (page->coloured)
-        (void)fputs(styles[style], page->out);
-}
-
-static void end_style(const struct page *page)
-{
-    if (page->coloured)
-        (void)fputs("\x1b[0m", page->out);
-}
 
 /* ---- The process ---- */
 
@@ -112,22 +39,9 @@ static void print_command(FILE *out, const struct process_info *info)
         (void)fputc(' ', out);
         if (length == 0)
             (void)fputs("''", out);
-        print_bytes(out, at, length);
+        page_bytes(out, at, length);
         at += length + 1;
     }
-}
-
-static void print_uptime(FILE *out, double seconds)
-{
-    uint64_t whole = (uint64_t)seconds;
-    if (whole < 60)
-        (void)fprintf(out, "%.1f s", seconds);
-    else if (whole < UINT64_C(60) * 60)
-        (void)fprintf(out, "%" PRIu64 " min %" PRIu64 " s", whole / 60, whole % 60);
-    else if (whole < UINT64_C(24) * 60 * 60)
-        (void)fprintf(out, "%" PRIu64 " h %" PRIu64 " min", whole / 3600, whole / 60 % 60);
-    else
-        (void)fprintf(out, "%" PRIu64 " d %" PRIu64 " h", whole / 86400, whole / 3600 % 24);
 }
 
 /* Nothing for the root group, in which a process is that nobody has put elsewhere. */
@@ -141,7 +55,7 @@ static void print_control_group(FILE *out, const char *path)
         (void)fprintf(out, "Container %s, control group ", id);
     else
         (void)fputs("Control group ", out);
-    print_bytes(out, path, strlen(path));
+    page_bytes(out, path, strlen(path));
     (void)fputc('\n', out);
 }
 
@@ -177,13 +91,13 @@ static void print_crash(const struct page *page, const struct snapshot *snapshot
         (void)fputs("No signal ended it: the core was made while it ran\n", page->out);
         return;
     }
-    begin_style(page, STYLE_WARNING);
+    page_begin_style(page, STYLE_WARNING);
     print_signal(page, crash);
     if (crash->has_address)
         (void)fprintf(page->out, " at 0x%" PRIx64, (uint64_t)crash->address);
     (void)fprintf(page->out, ", in thread %d%s", (int)crash->thread,
                   has_crashed_thread(snapshot) ? "" : ", which runs no Python");
-    end_style(page);
+    page_end_style(page);
     (void)fputc('\n', page->out);
 }
 
@@ -192,18 +106,18 @@ static void print_process(const struct page *page, const struct snapshot *snapsh
     char version[VERSION_TEXT_SIZE];
     const struct process_info *info = &snapshot->info;
     format_version(snapshot->version, version);
-    begin_style(page, STYLE_PROCESS);
+    page_begin_style(page, STYLE_PROCESS);
     (void)fprintf(page->out, "Process %d:", (int)info->pid);
     print_command(page->out, info);
-    end_style(page);
+    page_end_style(page);
     (void)fprintf(page->out, "\nCPython %s%s, ", version, snapshot->free_threaded ? " (free-threaded)" : "");
     if (info->executable != NULL)
-        print_bytes(page->out, info->executable, strlen(info->executable));
+        page_bytes(page->out, info->executable, strlen(info->executable));
     else
         (void)fputs("executable unknown", page->out);
     if (info->uptime >= 0) {
         (void)fputs(", up ", page->out);
-        print_uptime(page->out, info->uptime);
+        page_uptime(page->out, info->uptime);
     }
     (void)fputc('\n', page->out);
     print_control_group(page->out, info->control_group);
@@ -241,12 +155,12 @@ static void print_thread_head(const struct page *page, const struct snapshot *sn
     uint32_t flags = thread->python.flags;
     const struct task *task = thread->task;
     bool holds_gil = (flags & PYUNW_THREAD_HOLDS_GIL) != 0;
-    begin_style(page, STYLE_THREAD);
+    page_begin_style(page, STYLE_THREAD);
     if (task != NULL) {
         (void)fprintf(page->out, "Thread %d", (int)task->id);
         if (task->name_length > 0) {
             (void)fputs(" \"", page->out);
-            print_bytes(page->out, task->name, task->name_length);
+            page_bytes(page->out, task->name, task->name_length);
             (void)fputc('"', page->out);
         }
     } else {
@@ -254,7 +168,7 @@ static void print_thread_head(const struct page *page, const struct snapshot *sn
     }
     if (thread->is_python)
         (void)fprintf(page->out, " 0x%016" PRIx64, thread->python.thread_id);
-    end_style(page);
+    page_end_style(page);
     bool first = true;
     print_trait(page, state_words(snapshot, thread), &first);
     print_trait(page, thread->is_python ? NULL : "not Python's", &first);
@@ -267,48 +181,37 @@ static void print_thread_head(const struct page *page, const struct snapshot *sn
     (void)fputc('\n', page->out);
 }
 
+static struct line_text line_text(const struct text *text)
+{
+    return (struct line_text){text->bytes, text->length, text->cut};
+}
+
+static struct line_text line_string(const char *string)
+{
+    return (struct line_text){string, string != NULL ? strlen(string) : 0, false};
+}
+
 static void print_frame(const struct page *page, const struct frame *frame)
 {
-    (void)fputs("    ", page->out);
-    begin_style(page, STYLE_NAME);
-    print_text(page->out, frame->qualname.bytes != NULL ? &frame->qualname : &frame->name);
-    end_style(page);
-    (void)fputs(" (", page->out);
-    print_text(page->out, &frame->filename);
-    if (frame->position.lineno >= 0)
-        (void)fprintf(page->out, ":%d)\n", (int)frame->position.lineno);
-    else
-        (void)fputs(")\n", page->out); /* an instruction without a line */
+    const struct frame_line line = {
+        .function = line_text(frame->qualname.bytes != NULL ? &frame->qualname : &frame->name),
+        .filename = line_text(&frame->filename),
+        .lineno = frame->position.lineno,
+    };
+    page_python_frame(page, &line);
 }
 
-/* function (file:line), or function (module+0xoffset) where no debuginfo tells more. */
 static void print_native_frame(const struct page *page, const pyunw_native_frame *frame)
 {
-    const char *function = frame->function != NULL ? frame->function : "???";
-    begin_style(page, STYLE_NATIVE);
-    (void)fputs("    ", page->out);
-    print_bytes(page->out, function, strlen(function));
-    (void)fputs(" (", page->out);
-    if (frame->filename != NULL && frame->lineno >= 0) {
-        print_bytes(page->out, frame->filename, strlen(frame->filename));
-        (void)fprintf(page->out, ":%d)", (int)frame->lineno);
-    } else if (frame->module != NULL) {
-        const char *slash = strrchr(frame->module, '/');
-        const char *name = slash != NULL ? slash + 1 : frame->module;
-        print_bytes(page->out, name, strlen(name));
-        (void)fprintf(page->out, "+0x%" PRIx64 ")", (uint64_t)frame->module_offset);
-    } else {
-        (void)fprintf(page->out, "0x%" PRIx64 ")", (uint64_t)frame->address);
-    }
-    end_style(page);
-    (void)fputc('\n', page->out);
-}
-
-static void print_note(const struct page *page, const char *note)
-{
-    begin_style(page, STYLE_WARNING);
-    (void)fprintf(page->out, "    (%s)\n", note);
-    end_style(page);
+    const struct frame_line line = {
+        .function = line_string(frame->function),
+        .filename = line_string(frame->filename),
+        .module = line_string(frame->module),
+        .lineno = frame->lineno,
+        .module_offset = frame->module_offset,
+        .address = frame->address,
+    };
+    page_native_frame(page, &line);
 }
 
 static void print_locals(const struct page *page, const struct frame_locals *locals)
@@ -316,18 +219,18 @@ static void print_locals(const struct page *page, const struct frame_locals *loc
     for (int n = 0; n < locals->count; n++) {
         const struct local *local = &locals->list[n];
         (void)fputs("        ", page->out);
-        print_bytes(page->out, local->name != NULL ? local->name : "???", local->name != NULL ? local->name_length : 3);
+        page_bytes(page->out, local->name != NULL ? local->name : "???", local->name != NULL ? local->name_length : 3);
         (void)fputs(" = ", page->out);
         const char *value = local->value != NULL ? local->value : "<unreadable>";
-        print_bytes(page->out, value, strlen(value));
+        page_bytes(page->out, value, strlen(value));
         (void)fputc('\n', page->out);
     }
     if (locals->wanted && !locals->known)
-        print_note(page, "    its locals could not be read");
+        page_note(page, "    its locals could not be read");
     else if (locals->wanted && !locals->confirmed)
-        print_note(page, "    unconfirmed: the frame moved on while its locals were read");
+        page_note(page, "    unconfirmed: the frame moved on while its locals were read");
     else if (locals->cut)
-        print_note(page, "    and more, which could not be read");
+        page_note(page, "    and more, which could not be read");
 }
 
 static void print_python_frame(const struct page *page, const struct frame *frame)
@@ -358,18 +261,18 @@ static void print_native_end(const struct page *page, const struct native_stack 
     char note[160];
     if (native->error < 0) {
         (void)snprintf(note, sizeof note, "the native stack could not be read: %s", pyunw_strerror(native->error));
-        print_note(page, note);
+        page_note(page, note);
         return;
     }
     if (native->rows == NULL) {
-        print_note(page, "native and Python frames could not be aligned; the native ones:");
+        page_note(page, "native and Python frames could not be aligned; the native ones:");
         for (int n = 0; n < native->frame_count; n++)
             print_native_frame(page, &native->frames[n]);
     }
     if (native->end == PYUNW_NATIVE_CUT)
-        print_note(page, "the native stack is cut: nothing tells who called the last native frame");
+        page_note(page, "the native stack is cut: nothing tells who called the last native frame");
     if (native->end == PYUNW_NATIVE_TRUNCATED)
-        print_note(page, "the native stack is truncated: more frames than fit");
+        page_note(page, "the native stack is truncated: more frames than fit");
 }
 
 /* What is missing is said where it is missing: innermost frames before the first, the rest behind the last. */
@@ -379,30 +282,30 @@ static void print_stack(const struct page *page, const struct thread *thread)
     char note[160];
     if (thread->error < 0) {
         (void)snprintf(note, sizeof note, "the stack could not be read: %s", pyunw_strerror(thread->error));
-        print_note(page, note);
+        page_note(page, note);
         return;
     }
     if (status->unconfirmed > 0) {
         (void)snprintf(note, sizeof note, "%d innermost frame%s came or went while it was read",
                        (int)status->unconfirmed, status->unconfirmed == 1 ? "" : "s");
-        print_note(page, note);
+        page_note(page, note);
     }
     print_frames(page, thread);
     switch ((enum pyunw_end)status->end) {
     case PYUNW_COMPLETE:
     case PYUNW_NO_FRAME:
         if (thread->frame_count == 0 && thread->is_python)
-            print_note(page, "no Python frame");
+            page_note(page, "no Python frame");
         break;
     case PYUNW_TRUNCATED:
-        print_note(page, "truncated: more frames than fit");
+        page_note(page, "truncated: more frames than fit");
         break;
     case PYUNW_TORN:
-        print_note(page, "torn: it ran on faster than it could be read");
+        page_note(page, "torn: it ran on faster than it could be read");
         break;
     case PYUNW_CORRUPT:
         (void)snprintf(note, sizeof note, "corrupt: nothing to be believed at 0x%" PRIx64, (uint64_t)status->address);
-        print_note(page, note);
+        page_note(page, note);
         break;
     }
 }
@@ -421,5 +324,5 @@ void dump_text_process(FILE *out, const struct snapshot *snapshot, bool first, b
             print_native_end(&page, snapshot->threads[n].native);
     }
     if (snapshot->thread_count == 0)
-        print_note(&page, "no Python thread");
+        page_note(&page, "no Python thread");
 }

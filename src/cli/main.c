@@ -16,6 +16,7 @@ static const struct {
 } commands[] = {
     {"dump", "pyunwind dump", cli_dump},
     {"core", "pyunwind core", cli_core},
+    {"report", "pyunwind report", cli_report},
 };
 
 static const char documentation[] =
@@ -23,6 +24,7 @@ static const char documentation[] =
     "Commands:\n"
     "  dump PID...        the stack of every thread of running processes\n"
     "  core CORE [EXE]    the stack of every thread in a core file\n"
+    "  report FILE...     reports of processes that crashed\n"
     "\n"
     "`pyunwind COMMAND --help` tells more.\n"
     "Exit status: 0 all was read, 1 some could not be, 2 wrong usage.";

@@ -25,7 +25,7 @@ def run(*arguments):
 
 
 def check_help():
-    for arguments in (["--help"], ["dump", "--help"], ["core", "--help"]):
+    for arguments in (["--help"], ["dump", "--help"], ["core", "--help"], ["report", "--help"]):
         status, output, errors = run(*arguments)
         lines = output.splitlines()
         check((status, errors) == (0, ""), arguments, status, errors)
@@ -33,7 +33,7 @@ def check_help():
         check(lines[0].startswith("Usage: pyunwind "), lines[0])
     with open(os.path.join(SOURCE, "meson.build"), encoding="utf-8") as file:
         version = re.search(r"version: '(.*?)'", file.read()).group(1)
-    for arguments in (["--version"], ["dump", "-V"], ["core", "-V"]):
+    for arguments in (["--version"], ["dump", "-V"], ["core", "-V"], ["report", "-V"]):
         check(run(*arguments) == (0, "pyunwind %s\n" % version, ""), run(*arguments))
 
 
@@ -41,7 +41,7 @@ def check_manual():
     """Each option of the help is in the manual, and each command in that of all."""
     with open(os.path.join(SOURCE, "docs", "man", "pyunwind.1"), encoding="utf-8") as file:
         overview = file.read().replace("\\-", "-")
-    for command in ("dump", "core"):
+    for command in ("dump", "core", "report"):
         check("pyunwind-" + command in overview, command, "is not in the manual")
         with open(os.path.join(SOURCE, "docs", "man", "pyunwind-%s.1" % command), encoding="utf-8") as file:
             manual = file.read().replace("\\-", "-")
