@@ -326,6 +326,36 @@ PYUNW_API void pyunw_native_close(pyunw_native *native);
 PYUNW_API int pyunw_native_walk(pyunw_native *native, pid_t task, pyunw_native_frame *frames, int max, int *end);
 
 /**
+ * Walk the native stack of a thread from where a signal interrupted it, while its handler waits: pyunw_native_walk()
+ * from other registers. Where it had jumped to what is no code, the frame that jumped follows.
+ * @param native   Of pyunw_native_open().
+ * @param task     As for pyunw_native_walk().
+ * @param context  Where the handler's third argument, a ucontext_t, lies in the process.
+ * @return As pyunw_native_walk(); PYUNW_ERR_FAULT where context cannot be read; PYUNW_ERR_UNSUPPORTED for a core file.
+ * Signal-safe: no. Allocates: yes. Threads: any, one handle each. Since: 0.1.
+ */
+PYUNW_API int pyunw_native_walk_context(pyunw_native *native, pid_t task, pyunw_addr context,
+                                        pyunw_native_frame *frames, int max, int *end);
+
+/** A file of code that the process has mapped. */
+typedef struct {
+    const char *path;        /* as the process has it; "[vdso]" */
+    const uint8_t *build_id; /* NULL: none, or not known */
+    uint32_t build_id_size;  /* bytes */
+    uint32_t reserved;       /* 0 */
+    pyunw_addr begin;        /* of what is mapped of it */
+    pyunw_addr end;          /* behind the last byte */
+} pyunw_native_module;
+
+/**
+ * List the files of code, in ascending order of their addresses. Texts are owned by the handle.
+ * @param modules  Caller's array; may be NULL where max is 0.
+ * @return How many there are, of which at most max are written; PYUNW_ERR_ARGUMENT.
+ * Signal-safe: no. Allocates: yes. Threads: any, one handle each. Since: 0.1.
+ */
+PYUNW_API int pyunw_native_modules(pyunw_native *native, pyunw_native_module *modules, int max);
+
+/**
  * Find, while the process stands, which native frame is the evaluation loop that was entered with each Python frame
  * that is marked PYUNW_FRAME_ENTRY. 3.12 and later tell: the loop keeps a frame of its own on the C stack. So the two
  * stacks of one thread are merged for certain where no symbol names the loop, and where a thread has entered several

@@ -9,6 +9,7 @@
 #include "pyunwind_remote.h"
 
 #include <elfutils/libdwfl.h>
+#include <sys/user.h>
 
 /* Reads memory of what the stacks are of, as the callback of Dwfl does. */
 typedef bool native_read_word(Dwfl *dwfl, Dwarf_Addr address, Dwarf_Word *result, void *source);
@@ -19,6 +20,8 @@ struct pyunw_native {
     native_read_word *read_word;
     void *source;                      /* what the callbacks of dwfl use */
     void (*free_source)(void *source); /* after dwfl_end() */
+    /* Walks of this task begin at these registers; NULL: at its own again. NULL where that cannot be. */
+    void (*set_registers)(void *source, pid_t task, const struct user_regs_struct *registers);
 };
 
 /* NULL where memory is short; nothing is taken over then. */

@@ -27,6 +27,7 @@ struct process_source {
     struct native_files files;
     const struct task_registers *registers; /* the pause's own */
     size_t task_count;
+    struct task_registers other; /* where a walk is to begin elsewhere; task 0: nowhere */
     struct block blocks[BLOCK_COUNT];
 };
 
@@ -73,8 +74,12 @@ static pid_t next_task(Dwfl *dwfl, void *context, void **task)
 
 static bool find_task(Dwfl *dwfl, pid_t id, void *context, void **task)
 {
-    const struct process_source *source = context;
+    struct process_source *source = context;
     (void)dwfl;
+    if (id == source->other.task) {
+        *task = &source->other;
+        return true;
+    }
     for (size_t n = 0; n < source->task_count; n++) {
         if (source->registers[n].task == id) {
             *task = (void *)(uintptr_t)&source->registers[n];
@@ -88,6 +93,14 @@ static bool set_registers(Dwfl_Thread *thread, void *context)
 {
     const struct task_registers *task = context;
     return task->known && pyunw_native_registers_set(thread, &task->registers);
+}
+
+static void set_other_registers(void *context, pid_t task, const struct user_regs_struct *registers)
+{
+    struct process_source *source = context;
+    source->other = (struct task_registers){0};
+    if (registers != NULL)
+        source->other = (struct task_registers){.task = task, .known = true, .registers = *registers};
 }
 
 /* ---- Opening ---- */
@@ -165,8 +178,10 @@ int pyunw_native_open(pyunw_native **native, pyunw_pause *pause, const pyunw_opt
     int err = fill(source, dwfl, options);
     if (err == PYUNW_OK)
         *native = pyunw_native_make(dwfl, read_word, source, free_source);
-    if (*native != NULL)
+    if (*native != NULL) {
+        (*native)->set_registers = set_other_registers;
         return PYUNW_OK;
+    }
     dwfl_end(dwfl);
     free_source(source);
     return err < 0 ? err : pyunw_refuse(options, PYUNW_ERR_SYSTEM, "out of memory");

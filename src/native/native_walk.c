@@ -104,6 +104,96 @@ int pyunw_native_walk(pyunw_native *native, pid_t task, pyunw_native_frame *fram
     return walk.count > 0 || walk.end == PYUNW_NATIVE_TRUNCATED ? walk.count : PYUNW_ERR_NO_THREAD;
 }
 
+/* ---- From where a signal came ---- */
+
+struct native_reader {
+    struct word_reader reader; /* first: it is what the callback is given */
+    const pyunw_native *native;
+};
+
+static bool read_native_word(const struct word_reader *reader, uint64_t address, uint64_t *word)
+{
+    const pyunw_native *native = ((const struct native_reader *)reader)->native;
+    Dwarf_Word value = 0;
+    bool good = native->read_word(native->dwfl, address, &value, native->source);
+    *word = value;
+    return good;
+}
+
+static bool is_code(const pyunw_native *native, pyunw_addr address)
+{
+    return dwfl_addrmodule(native->dwfl, address) != NULL;
+}
+
+int pyunw_native_walk_context(pyunw_native *native, pid_t task, pyunw_addr context, pyunw_native_frame *frames, int max,
+                              int *end)
+{
+    struct user_regs_struct registers;
+    if (native == NULL || (frames == NULL && max > 0) || max < 0 || end == NULL)
+        return PYUNW_ERR_ARGUMENT;
+    if (native->set_registers == NULL)
+        return PYUNW_ERR_UNSUPPORTED;
+    const struct native_reader reader = {{read_native_word}, native};
+    if (!pyunw_native_registers_read(&reader.reader, context, &registers))
+        return PYUNW_ERR_FAULT;
+    int jumped = 0; /* frames of what is no code */
+    pyunw_addr pc = pyunw_native_registers_pc(&registers);
+    if (max > 0 && !is_code(native, pc) && pyunw_native_registers_leave(&reader.reader, &registers) &&
+        is_code(native, pyunw_native_registers_pc(&registers))) {
+        frames[jumped++] = (pyunw_native_frame){.address = pc, .lineno = -1, .flags = PYUNW_NATIVE_INTERRUPTED};
+    }
+    native->set_registers(native->source, task, &registers);
+    int count = pyunw_native_walk(native, task, frames + jumped, max - jumped, end);
+    native->set_registers(native->source, task, NULL);
+    if (count < 0)
+        return jumped > 0 ? jumped : count;
+    if (jumped > 0 && count > 0)
+        frames[jumped].flags &= ~(uint32_t)PYUNW_NATIVE_INTERRUPTED; /* what it was to return to */
+    return jumped + count;
+}
+
+/* ---- Files ---- */
+
+struct module_list {
+    pyunw_native_module *modules;
+    int max;
+    int count;
+};
+
+static int add_module(Dwfl_Module *module, void **data, const char *name, Dwarf_Addr address, void *context)
+{
+    struct module_list *list = context;
+    (void)data, (void)name, (void)address;
+    int at = list->count++;
+    if (at >= list->max)
+        return DWARF_CB_OK;
+    Dwarf_Addr begin = 0;
+    Dwarf_Addr end = 0;
+    const unsigned char *build_id = NULL;
+    GElf_Addr build_id_at = 0;
+    GElf_Addr bias = 0;
+    const char *path = dwfl_module_info(module, NULL, &begin, &end, NULL, NULL, NULL, NULL);
+    (void)dwfl_module_getelf(module, &bias); /* opens it, which has the build id */
+    int size = dwfl_module_build_id(module, &build_id, &build_id_at);
+    list->modules[at] = (pyunw_native_module){
+        .path = path,
+        .build_id = size > 0 ? build_id : NULL,
+        .build_id_size = size > 0 ? (uint32_t)size : 0,
+        .begin = begin,
+        .end = end,
+    };
+    return DWARF_CB_OK;
+}
+
+int pyunw_native_modules(pyunw_native *native, pyunw_native_module *modules, int max)
+{
+    if (native == NULL || max < 0 || (modules == NULL && max > 0))
+        return PYUNW_ERR_ARGUMENT;
+    struct module_list list = {modules, max, 0};
+    (void)dwfl_getmodules(native->dwfl, add_module, &list, 0);
+    return list.count;
+}
+
 /* ---- Description ---- */
 
 /* True where the frame just inward of it must be the handler of an instruction, called by this loop. */
