@@ -8,6 +8,7 @@
 #include "signal_names.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 /* ---- Values ---- */
@@ -197,11 +198,11 @@ static json_t *take_frame(const json_t *frame)
 
 struct report {
     json_t *threads; /* in the order of the records */
+    json_t *by_key;  /* the same by what tells them apart */
     json_t *notes;
-    json_t *fault;      /* the record; NULL: none yet */
-    json_int_t pid;     /* 0: not known */
-    int records;        /* of any kind that is known */
-    size_t cut_threads; /* how many of the stacks are cut */
+    json_t *fault;  /* the record; NULL: none yet */
+    json_int_t pid; /* 0: not known */
+    int records;    /* of any kind that is known */
 };
 
 static void add_note(struct report *report, json_t *note)
@@ -232,31 +233,31 @@ static bool is_whole(const json_t *thread)
     return text_is(json_object_get(thread, "status"), "complete");
 }
 
-/* The same thread, as another record told it before; a copy of the process has other kernel ids. */
-static bool is_same_thread(const json_t *one, const json_t *other)
+/* What is the same in all records of a thread; a copy of the process has other kernel ids. False: not known. */
+static bool thread_key(const json_t *thread, char key[64])
 {
-    const json_t *id = json_object_get(one, "thread_id");
-    return json_is_integer(id) && json_equal(id, json_object_get(other, "thread_id")) &&
-           json_equal(json_object_get(one, "interpreter_id"), json_object_get(other, "interpreter_id"));
+    const json_t *id = json_object_get(thread, "thread_id");
+    const json_t *interpreter = json_object_get(thread, "interpreter_id");
+    (void)snprintf(key, 64, "%" JSON_INTEGER_FORMAT "/%" JSON_INTEGER_FORMAT, json_integer_value(id),
+                   json_integer_value(interpreter));
+    return json_is_integer(id);
 }
 
 /* Of a thread that is told twice the first is kept, but for one that is not whole. thread is given up. */
 static void add_thread(struct report *report, json_t *thread)
 {
-    size_t index;
-    json_t *before;
-    json_array_foreach(report->threads, index, before)
-    {
-        if (!is_same_thread(before, thread))
-            continue;
-        if (!is_whole(before) && is_whole(thread)) {
-            (void)json_object_set(thread, "native_id", json_object_get(before, "native_id"));
-            (void)json_array_set(report->threads, index, thread);
-        }
-        json_decref(thread);
-        return;
+    char key[64];
+    bool known = thread_key(thread, key);
+    json_t *before = known ? json_object_get(report->by_key, key) : NULL;
+    if (before == NULL) {
+        if (known)
+            (void)json_object_set(report->by_key, key, thread);
+        (void)json_array_append(report->threads, thread);
+    } else if (!is_whole(before) && is_whole(thread)) {
+        (void)json_object_set(thread, "native_id", json_object_get(before, "native_id"));
+        (void)json_object_update(before, thread);
     }
-    (void)json_array_append_new(report->threads, thread);
+    json_decref(thread);
 }
 
 static void take_thread(struct report *report, const json_t *record)
@@ -482,8 +483,8 @@ static json_t *make_document(struct report *report)
 
 json_t *report_from_partial(const char *lines, size_t size)
 {
-    struct report report = {.threads = json_array(), .notes = json_array()};
-    struct record_cursor cursor = {lines, lines + size};
+    struct report report = {.threads = json_array(), .by_key = json_object(), .notes = json_array()};
+    struct record_cursor cursor = {.at = lines, .end = lines + size};
     const char *bytes;
     size_t length;
     size_t lost = 0;
@@ -498,6 +499,7 @@ json_t *report_from_partial(const char *lines, size_t size)
     if (lost > 0)
         add_note(&report, json_sprintf("%zu records were damaged, and are left out.", lost));
     json_t *document = report.records > 0 ? make_document(&report) : NULL;
+    json_decref(report.by_key);
     json_decref(report.threads);
     json_decref(report.notes);
     json_decref(report.fault);

@@ -11,15 +11,23 @@
 /* Within a text of JSON a quotation mark is escaped: these bytes are where a record begins, and nowhere else. */
 static const char beginning[] = "{\"schema\":\"pyunwind.";
 
+static const char *find_line_end(const struct record_cursor *cursor)
+{
+    const char *newline = memchr(cursor->at, '\n', (size_t)(cursor->end - cursor->at));
+    return newline != NULL ? newline : cursor->end;
+}
+
 bool record_next(struct record_cursor *cursor, const char **bytes, size_t *size)
 {
-    while (cursor->at < cursor->end && *cursor->at == '\n')
+    while (cursor->at < cursor->end && *cursor->at == '\n') {
         cursor->at++;
-    size_t left = (size_t)(cursor->end - cursor->at);
-    if (left == 0)
+        cursor->line_end = NULL;
+    }
+    if (cursor->at == cursor->end)
         return false;
-    const char *newline = memchr(cursor->at, '\n', left);
-    size_t length = newline != NULL ? (size_t)(newline - cursor->at) : left;
+    if (cursor->line_end == NULL)
+        cursor->line_end = find_line_end(cursor);
+    size_t length = (size_t)(cursor->line_end - cursor->at);
     /* Where the disk was full for a moment, a record follows one that has no end. */
     const char *other = memmem(cursor->at + 1, length - 1, beginning, sizeof beginning - 1);
     if (other != NULL)

@@ -12,6 +12,7 @@
 struct record_cursor {
     const char *at;
     const char *end;
+    const char *line_end; /* of the line that at is in; NULL: to be looked for */
 };
 
 /* The bytes of the next record: a line, or what follows one that was cut, in the same line. False: there is none. */

@@ -119,7 +119,8 @@ static void complain_of_bytes(const struct report_file *file, const json_error_t
     const char *last = file->bytes + file->size;
     while (last > file->bytes && (last[-1] == '\n' || last[-1] == ' '))
         last--;
-    bool no_memory = json_error_code(error) == json_error_out_of_memory;
+    /* jansson has no words for it where memory is short. */
+    bool no_memory = json_error_code(error) == json_error_out_of_memory || error->text[0] == '\0';
     if (file->size == 0)
         (void)snprintf(message, size, "empty: nothing was saved");
     else if (no_memory)
