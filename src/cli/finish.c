@@ -72,11 +72,11 @@ static int rename_new(int dir_fd, const char *from, const char *to)
     return unlinkat(dir_fd, from, 0);
 }
 
-bool report_store(int dir_fd, const char *base, const json_t *document)
+bool report_store(int dir_fd, const char *base, const json_t *document, char stored[REPORT_STORED_SIZE])
 {
     enum { NUMBER_MAX = 1000 };
     for (int number = 1; number <= NUMBER_MAX; number++) {
-        char file[REPORT_NAME_SIZE + 16];
+        char file[REPORT_STORED_SIZE];
         char temporary[sizeof file + 8];
         if (number == 1)
             (void)snprintf(file, sizeof file, "%s.json", base);
@@ -88,8 +88,11 @@ bool report_store(int dir_fd, const char *base, const json_t *document)
                 continue;
             return false;
         }
-        if (rename_new(dir_fd, temporary, file) == 0)
+        if (rename_new(dir_fd, temporary, file) == 0) {
+            if (stored != NULL)
+                memcpy(stored, file, sizeof file);
             return true;
+        }
         int error = errno;
         (void)unlinkat(dir_fd, temporary, 0);
         errno = error;
@@ -141,7 +144,7 @@ bool report_finish(int dir_fd, const char *partial_name)
     /* Who was to finish it is gone, and what it had begun to write is worth less than this. */
     (void)snprintf(left_over, sizeof left_over, ".%s.json.tmp", base);
     (void)unlinkat(dir_fd, left_over, 0);
-    bool stored = report_store(dir_fd, base, document);
+    bool stored = report_store(dir_fd, base, document, NULL);
     json_decref(document);
     if (stored)
         (void)unlinkat(dir_fd, partial_name, 0);

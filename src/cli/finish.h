@@ -26,8 +26,10 @@ bool report_finish(int dir_fd, const char *partial_name);
 
 /*
  * Write a document as the finished report "BASE.json" of a folder, or "BASE-2.json" and so on where that is taken:
- * whole, or not at all. base: "pyunwind-TIME-PID". False where that could not be done: errno says why.
+ * whole, or not at all. base: "pyunwind-TIME-PID". stored: the name of the file; NULL: not wanted. False where that
+ * could not be done: errno says why.
  */
-bool report_store(int dir_fd, const char *base, const json_t *document);
+enum { REPORT_STORED_SIZE = 112 };
+bool report_store(int dir_fd, const char *base, const json_t *document, char stored[REPORT_STORED_SIZE]);
 
 #endif

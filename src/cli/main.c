@@ -16,6 +16,7 @@ static const struct {
 } commands[] = {
     {"dump", "pyunwind dump", cli_dump},
     {"core", "pyunwind core", cli_core},
+    {"collect", "pyunwind collect", cli_collect},
     {"report", "pyunwind report", cli_report},
 };
 

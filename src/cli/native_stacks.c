@@ -27,14 +27,21 @@ static bool grow_room(struct walk_room *room)
 
 /* ---- Reading ---- */
 
-static struct native_stack *read_stack(pyunw_native *native, pid_t task, struct walk_room *room)
+/* context: where the walk is to begin, for a thread that waits in a handler; 0: where it stands. */
+static int walk(pyunw_native *native, pid_t task, pyunw_addr context, const struct walk_room *room, int *end)
+{
+    return context != 0 ? pyunw_native_walk_context(native, task, context, room->frames, room->max, end)
+                        : pyunw_native_walk(native, task, room->frames, room->max, end);
+}
+
+static struct native_stack *read_stack(pyunw_native *native, pid_t task, pyunw_addr context, struct walk_room *room)
 {
     struct native_stack *stack = calloc(1, sizeof *stack);
     if (stack == NULL)
         return NULL;
-    int count = pyunw_native_walk(native, task, room->frames, room->max, &stack->end);
+    int count = walk(native, task, context, room, &stack->end);
     while (count == room->max && stack->end == PYUNW_NATIVE_TRUNCATED && grow_room(room))
-        count = pyunw_native_walk(native, task, room->frames, room->max, &stack->end);
+        count = walk(native, task, context, room, &stack->end);
     if (count >= 0)
         stack->frames = malloc((size_t)count * sizeof *stack->frames + 1);
     if (count < 0 || stack->frames == NULL) {
@@ -95,8 +102,9 @@ int native_stacks_read(const pyunw_target *target, struct snapshot *snapshot)
     int err = grow_room(&room) && add_others(snapshot) ? 0 : PYUNW_ERR_SYSTEM;
     for (size_t n = 0; err == 0 && n < snapshot->thread_count; n++) {
         struct thread *thread = &snapshot->threads[n];
+        pyunw_addr context = is_crashed(snapshot, thread) ? snapshot->crash.context : 0;
         if (thread->task != NULL)
-            thread->native = read_stack(snapshot->native, thread->task->id, &room);
+            thread->native = read_stack(snapshot->native, thread->task->id, context, &room);
         if (thread->native != NULL)
             find_entries(snapshot->native, target, thread);
     }

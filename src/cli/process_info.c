@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-char *read_whole_file(const char *path, size_t *size)
+static char *read_file(const char *path, bool in_pieces, size_t *size)
 {
     enum { LONG_FILE = 1 << 24 };
     size_t room = 4096;
@@ -26,8 +26,10 @@ char *read_whole_file(const char *path, size_t *size)
     while (text != NULL && (n = read(fd, text + *size, room - *size - 1)) > 0) {
         *size += (size_t)n;
         /* The kernel gives all that there is, of the files of /proc that are no lists. */
-        if (*size + 1 < room)
+        if (*size + 1 < room && !in_pieces)
             break;
+        if (*size + 1 < room)
+            continue;
         char *grown = room < LONG_FILE ? realloc(text, room * 2) : NULL;
         if (grown == NULL)
             break;
@@ -43,6 +45,16 @@ char *read_whole_file(const char *path, size_t *size)
     if (text != NULL)
         text[*size] = '\0';
     return text;
+}
+
+char *read_whole_file(const char *path, size_t *size)
+{
+    return read_file(path, false, size);
+}
+
+char *read_whole_list(const char *path, size_t *size)
+{
+    return read_file(path, true, size);
 }
 
 /* ---- stat: "PID (comm) STATE PPID ...", where comm may hold anything, brackets and newlines too ---- */

@@ -52,6 +52,9 @@ enum process_fate process_info_fate(const struct process_info *info);
 /* The whole of a file, with a NUL behind it, to be freed; *size without that. NULL where it cannot be read. */
 char *read_whole_file(const char *path, size_t *size);
 
+/* The same of a file that the kernel gives in pieces, as a list of mappings. */
+char *read_whole_list(const char *path, size_t *size);
+
 /* The task whose id in its own namespace is inner_id, or NULL. */
 const struct task *process_info_task(const struct process_info *info, uint64_t inner_id);
 

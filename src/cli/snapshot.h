@@ -57,6 +57,8 @@ struct crash {
     pyunw_addr address;
     bool has_address;
     pid_t thread; /* the kernel's id of the one that crashed; 0: none */
+    /* Where its registers lie in the process, since it waits in its handler now; 0: it does not. */
+    pyunw_addr context;
 };
 
 struct snapshot {

@@ -7,18 +7,23 @@
 
 enum { LIMIT_SECONDS = 5 };
 
-int standing_begin(pid_t pid, struct standing *standing, char *message, size_t message_size)
+int standing_begin_within(pid_t pid, int limit, struct standing *standing, char *message, size_t message_size)
 {
     pyunw_options options = {.size = sizeof options, .message = message, .message_size = message_size};
     *standing = (struct standing){0};
     message[0] = '\0';
     (void)process_info_read(pid, &standing->before); /* where that fails, the pause says why */
-    int err = pyunw_pause_process(pid, LIMIT_SECONDS * 1000, &standing->pause, &options);
+    int err = pyunw_pause_process(pid, limit, &standing->pause, &options);
     if (err < 0 && message[0] == '\0')
         (void)snprintf(message, message_size, "%s", pyunw_strerror(err));
     if (err < 0)
         process_info_free(&standing->before);
     return err;
+}
+
+int standing_begin(pid_t pid, struct standing *standing, char *message, size_t message_size)
+{
+    return standing_begin_within(pid, LIMIT_SECONDS * 1000, standing, message, message_size);
 }
 
 bool standing_end(struct standing *standing, char *message, size_t message_size)

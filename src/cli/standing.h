@@ -18,6 +18,9 @@ struct standing {
 /* 0; or an enum pyunw_err with a message of why, and nothing to end. */
 int standing_begin(pid_t pid, struct standing *standing, char *message, size_t message_size);
 
+/* The same, for a time of one's own: milliseconds. */
+int standing_begin_within(pid_t pid, int limit, struct standing *standing, char *message, size_t message_size);
+
 /* Let it run on. False where it did so by itself before: what was read of it is not all. */
 bool standing_end(struct standing *standing, char *message, size_t message_size);
 

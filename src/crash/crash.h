@@ -103,8 +103,9 @@ void pyunw_crash_journal_open(struct crash_journal *journal);
 /* Give it back after a report of a process that goes on, and have one ready for the next. */
 void pyunw_crash_journal_close(struct crash_journal *journal);
 
-/* Record 1: the signal, the registers. */
+/* Record 1: the signal, the registers. The sidecar is handed it, too, in case it cannot be written. */
 void pyunw_crash_write_fault(const struct crash_journal *journal, const struct crash_fault *fault);
+const char *pyunw_crash_fault_record(void);
 
 /* Record 2: the Python stack of the thread. */
 void pyunw_crash_write_stack(const struct crash_journal *journal);

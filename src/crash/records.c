@@ -10,7 +10,9 @@
 #include <time.h>
 #include <ucontext.h>
 
-static char buffer[8192]; /* one report is made at a time */
+/* One report is made at a time. */
+static char buffer[8192];
+static char record[4096]; /* of the fault; room for a NUL is kept */
 
 /* ---- Values ---- */
 
@@ -105,11 +107,11 @@ static void put_registers(struct output *output, const ucontext_t *context)
         const char *key;
         int index;
     } registers[] = {
-        {"\"rip\":", REG_RIP},  {",\"rsp\":", REG_RSP},    {",\"rbp\":", REG_RBP},     {",\"rax\":", REG_RAX},
-        {",\"rbx\":", REG_RBX}, {",\"rcx\":", REG_RCX},    {",\"rdx\":", REG_RDX},     {",\"rsi\":", REG_RSI},
-        {",\"rdi\":", REG_RDI}, {",\"r8\":", REG_R8},      {",\"r9\":", REG_R9},       {",\"r10\":", REG_R10},
-        {",\"r11\":", REG_R11}, {",\"r12\":", REG_R12},    {",\"r13\":", REG_R13},     {",\"r14\":", REG_R14},
-        {",\"r15\":", REG_R15}, {",\"eflags\":", REG_EFL}, {",\"trap\":", REG_TRAPNO}, {",\"error\":", REG_ERR},
+        {"\"rip\":", REG_RIP},  {",\"rsp\":", REG_RSP},    {",\"rbp\":", REG_RBP},       {",\"rax\":", REG_RAX},
+        {",\"rbx\":", REG_RBX}, {",\"rcx\":", REG_RCX},    {",\"rdx\":", REG_RDX},       {",\"rsi\":", REG_RSI},
+        {",\"rdi\":", REG_RDI}, {",\"r8\":", REG_R8},      {",\"r9\":", REG_R9},         {",\"r10\":", REG_R10},
+        {",\"r11\":", REG_R11}, {",\"r12\":", REG_R12},    {",\"r13\":", REG_R13},       {",\"r14\":", REG_R14},
+        {",\"r15\":", REG_R15}, {",\"eflags\":", REG_EFL}, {",\"trapno\":", REG_TRAPNO}, {",\"err\":", REG_ERR},
     };
     for (size_t n = 0; n < sizeof registers / sizeof registers[0]; n++)
         put_address(output, registers[n].key, (uint64_t)context->uc_mcontext.gregs[registers[n].index], true);
@@ -124,27 +126,40 @@ static void put_registers(struct output *output, const ucontext_t *context)
 #endif
 }
 
+/* Nothing is written yet: the buffer has room for all of it. */
+static void put_fault(struct output *output, const struct crash_fault *fault)
+{
+    pyunw_output_string(output, "{\"schema\":\"pyunwind.fault/1\",\"time\":");
+    put_time(output);
+    put_field(output, ",\"pid\":", raw_syscall0(SYS_getpid), true);
+    put_field(output, ",\"native_id\":", fault->thread, true);
+    put_field(output, ",\"thread_id\":", own_thread_id(), THREAD_ID_IS_KNOWN);
+    put_signal(output, fault);
+    pyunw_output_string(output, fault->recovered ? ",\"recovered\":true" : ",\"recovered\":false");
+    if (fault->context != 0) {
+        pyunw_output_string(output, ",\"registers\":{");
+        put_registers(output, (const ucontext_t *)(uintptr_t)fault->context);
+        pyunw_output_string(output, "}");
+    } else {
+        pyunw_output_string(output, ",\"registers\":null");
+    }
+    put_address(output, ",\"context\":", fault->context, fault->context != 0);
+    pyunw_output_string(output, "}\n");
+}
+
 void pyunw_crash_write_fault(const struct crash_journal *journal, const struct crash_fault *fault)
 {
     struct output output;
-    pyunw_output_begin_with(&output, journal->fd, buffer, sizeof buffer);
-    pyunw_output_string(&output, "{\"schema\":\"pyunwind.fault/1\",\"time\":");
-    put_time(&output);
-    put_field(&output, ",\"pid\":", raw_syscall0(SYS_getpid), true);
-    put_field(&output, ",\"native_id\":", fault->thread, true);
-    put_field(&output, ",\"thread_id\":", own_thread_id(), THREAD_ID_IS_KNOWN);
-    put_signal(&output, fault);
-    pyunw_output_string(&output, fault->recovered ? ",\"recovered\":true" : ",\"recovered\":false");
-    if (fault->context != 0) {
-        pyunw_output_string(&output, ",\"registers\":{");
-        put_registers(&output, (const ucontext_t *)(uintptr_t)fault->context);
-        pyunw_output_string(&output, "}");
-    } else {
-        pyunw_output_string(&output, ",\"registers\":null");
-    }
-    put_address(&output, ",\"context\":", fault->context, fault->context != 0);
-    pyunw_output_string(&output, "}\n");
+    record[0] = '\0';
+    pyunw_output_begin_with(&output, journal->fd, record, sizeof record - 1);
+    put_fault(&output, fault);
+    record[output.used] = '\0';
     (void)pyunw_output_flush(&output);
+}
+
+const char *pyunw_crash_fault_record(void)
+{
+    return record;
 }
 
 /* ---- Stacks ---- */

@@ -82,10 +82,19 @@ static void prepare(const struct crash_journal *journal, const struct crash_faul
     int64_t rest = fault->deadline - pyunw_crash_now(CLOCK_MONOTONIC);
     const struct held_file journal_file = pyunw_crash_hold(journal->fd);
     const char *arguments[] = {
-        "pyunwind",         "collect",     task == SIDECAR_COLLECT ? "process" : "journal",
-        start.pid,          start.thread,  start.journal,
-        start.folder,       start.output,  start.standard_error,
-        start.milliseconds, journal->name, NULL,
+        "pyunwind",
+        "collect",
+        task == SIDECAR_COLLECT ? "process" : "journal",
+        start.pid,
+        start.thread,
+        start.journal,
+        start.folder,
+        start.output,
+        start.standard_error,
+        start.milliseconds,
+        journal->name,
+        pyunw_crash_fault_record(),
+        NULL,
     };
     start.inherited_count = 0;
     put_number(start.pid, raw_syscall0(SYS_getpid));

@@ -1,0 +1,373 @@
+/*
+ * pyunwind collect: the sidecar. The handler of a crashed process starts it and waits for its end
+ * (src/crash/sidecar.c): it reads the process, and makes a report of that and of what the handler has written itself.
+ *
+ *     pyunwind collect process|journal PID THREAD JOURNAL FOLDER OUTPUT STDERR MILLISECONDS NAME FAULT
+ *
+ * JOURNAL, FOLDER, OUTPUT and STDERR are numbers of descriptors, -1 for none; NAME is that of the journal without its
+ * extension, empty if it has none; FAULT is the record of the fault. Options come by the environment (docs/crash.md).
+ */
+#include "cli.h"
+#include "crash_document.h"
+#include "crash_snapshot.h"
+#include "document.h"
+#include "finish.h"
+#include "process_figures.h"
+#include "report_folder.h"
+#include "report_output.h"
+#include "report_size.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* What the handler is told (enum sidecar_end in src/crash/crash.h). */
+enum { COLLECT_DONE = 0, COLLECT_FAILED = 1, COLLECT_REFUSED = 10 };
+
+enum { DEFAULT_REPORTS_KEPT = 100, DEFAULT_REPORT_SIZE = 16 << 20 };
+
+struct collect {
+    bool from_process; /* else the journal is all there is */
+    pid_t pid;
+    pid_t thread;
+    int journal;
+    int folder;
+    int output;
+    int standard_error;
+    int64_t deadline; /* milliseconds of CLOCK_MONOTONIC */
+    const char *name;
+    const char *fault;
+};
+
+/* ---- The environment ---- */
+
+static const char *variable(const char *name)
+{
+    const char *value = getenv(name);
+    return value != NULL && *value != '\0' ? value : NULL;
+}
+
+static bool is_set(const char *name, bool otherwise)
+{
+    const char *value = variable(name);
+    return value != NULL ? strcmp(value, "0") != 0 : otherwise;
+}
+
+static long number_of(const char *name, long otherwise)
+{
+    const char *value = variable(name);
+    char *end = NULL;
+    long number = value != NULL ? strtol(value, &end, 10) : otherwise;
+    return value != NULL && *end != '\0' ? otherwise : number;
+}
+
+static int64_t now(void)
+{
+    struct timespec time = {0};
+    (void)clock_gettime(CLOCK_MONOTONIC, &time);
+    return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
+}
+
+/* ---- This process ---- */
+
+static void close_range_of(unsigned first, unsigned last)
+{
+    if (first > last)
+        return;
+    if (syscall(SYS_close_range, first, last, 0) == 0)
+        return;
+    for (unsigned fd = first; fd <= last && fd < 65536; fd++) /* before Linux 5.9 */
+        (void)close((int)fd);
+}
+
+static int compare(const void *one, const void *other)
+{
+    return *(const int *)one - *(const int *)other;
+}
+
+/* The crashed process's files are none of ours: another waits for the end of a pipe, perhaps. */
+static void close_others(const struct collect *collect)
+{
+    int kept[] = {STDERR_FILENO, collect->journal, collect->folder, collect->output, collect->standard_error};
+    unsigned next = STDERR_FILENO + 1;
+    qsort(kept, sizeof kept / sizeof kept[0], sizeof kept[0], compare);
+    for (size_t n = 0; n < sizeof kept / sizeof kept[0]; n++) {
+        if (kept[n] < (int)next)
+            continue;
+        close_range_of(next, (unsigned)kept[n] - 1);
+        next = (unsigned)kept[n] + 1;
+    }
+    close_range_of(next, UINT_MAX);
+}
+
+/* Whatever the numbers 0, 1 and 2 are open on is the program's: nothing is written there by chance. */
+static void take_null(const struct collect *collect)
+{
+    int null = open("/dev/null", O_RDWR);
+    if (null < 0)
+        return;
+    for (int fd = 0; fd <= STDERR_FILENO; fd++) {
+        if (fd != collect->standard_error && fd != null)
+            (void)dup2(null, fd);
+    }
+    if (null > STDERR_FILENO)
+        (void)close(null);
+}
+
+/* The time limit is kept from outside as well: the handler waits no longer. */
+static void set_alarm(int64_t milliseconds)
+{
+    const struct itimerval timer = {.it_value = {milliseconds / 1000, milliseconds % 1000 * 1000}};
+    (void)signal(SIGALRM, SIG_DFL);
+    (void)setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+static void become_sidecar(const struct collect *collect, int64_t milliseconds)
+{
+    (void)setsid(); /* what a terminal sends is meant for the program */
+    set_alarm(milliseconds > 0 ? milliseconds : 1);
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGCHLD, SIG_DFL);
+    take_null(collect);
+    close_others(collect);
+}
+
+/* ---- The journal ---- */
+
+/* To be freed; NULL where there is none. */
+static char *read_journal(int fd, size_t *size)
+{
+    struct stat status;
+    *size = 0;
+    if (fd < 0 || fstat(fd, &status) != 0 || status.st_size <= 0)
+        return NULL;
+    char *text = malloc((size_t)status.st_size);
+    while (text != NULL && *size < (size_t)status.st_size) {
+        ssize_t n = pread(fd, text + *size, (size_t)status.st_size - *size, (off_t)*size);
+        if (n <= 0)
+            break;
+        *size += (size_t)n;
+    }
+    return text;
+}
+
+static json_t *read_records(const struct collect *collect)
+{
+    size_t size = 0;
+    char *text = read_journal(collect->journal, &size);
+    json_t *document = text != NULL ? report_from_partial(text, size) : NULL;
+    free(text);
+    if (document == NULL)
+        document = report_from_partial(collect->fault, strlen(collect->fault));
+    return document;
+}
+
+/* ---- The report ---- */
+
+static bool read_process(const struct collect *collect, json_t *document, int *status)
+{
+    char message[1024] = "";
+    struct crash_snapshot crash;
+    json_t *record = json_loads(collect->fault, 0, NULL);
+    const char *context = json_string_value(json_object_get(record, "context"));
+    const char *threads = variable("PYUNWIND_THREADS");
+    int64_t rest = collect->deadline - now();
+    const struct crash_wish wish = {
+        .thread = collect->thread,
+        .context = context != NULL ? strtoull(context, NULL, 16) : 0,
+        .crashed = json_is_object(json_object_get(document, "signal")),
+        .native = is_set("PYUNWIND_NATIVE", true),
+        .locals = is_set("PYUNWIND_LOCALS", false),
+        .only_crashed = threads != NULL && strcmp(threads, "crashed") == 0,
+        .limit = rest > 0 ? (int)rest : 1,
+    };
+    json_decref(record);
+    int err = crash_snapshot_read(collect->pid, &wish, &crash, message, sizeof message);
+    if (err == 0 && !crash.has_python) {
+        *status = COLLECT_DONE; /* none of ours */
+        crash_snapshot_free(&crash);
+        return false;
+    }
+    if (err == 0)
+        (void)crash_document_complete(document, &crash, is_set("PYUNWIND_COMMAND", true));
+    else
+        (void)json_array_append_new(json_object_get(document, "notes"), json_string(message));
+    *status = err == PYUNW_ERR_PERMISSION ? COLLECT_REFUSED : COLLECT_DONE;
+    crash_snapshot_free(&crash);
+    return err != PYUNW_ERR_PERMISSION;
+}
+
+/* What can be told without the right to read the process. */
+static void read_figures(const struct collect *collect, json_t *document)
+{
+    crash_document_add_process(document, collect->pid, is_set("PYUNWIND_COMMAND", true));
+}
+
+static int open_folder(const struct collect *collect)
+{
+    const char *path = variable("PYUNWIND_REPORT_DIR");
+    int folder = collect->folder;
+    struct stat status;
+    if (folder >= 0 && fstat(folder, &status) == 0 && status.st_nlink > 0)
+        return folder;
+    if (path == NULL)
+        return -1;
+    (void)mkdir(path, 0700); /* it was removed, perhaps */
+    return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+static void choose_name(const struct collect *collect, char *name, size_t size)
+{
+    char time_text[32];
+    struct tm utc;
+    time_t seconds = time(NULL);
+    (void)gmtime_r(&seconds, &utc);
+    (void)strftime(time_text, sizeof time_text, "%Y%m%dT%H%M%SZ", &utc);
+    if (*collect->name != '\0')
+        (void)snprintf(name, size, "%s", collect->name);
+    else
+        (void)snprintf(name, size, "pyunwind-%s-%d", time_text, (int)collect->pid);
+}
+
+static void remove_partial(const struct collect *collect, int folder)
+{
+    char file[128];
+    if (*collect->name == '\0' || folder < 0)
+        return;
+    (void)snprintf(file, sizeof file, "%s.partial", collect->name);
+    (void)unlinkat(folder, file, 0);
+}
+
+static bool write_to(int fd, const json_t *document)
+{
+    bool good = json_dumpfd(document, fd, JSON_COMPACT) == 0;
+    return good && write(fd, "\n", 1) == 1;
+}
+
+static void write_text(int fd, const json_t *document)
+{
+    FILE *out = fdopen(dup(fd), "w");
+    if (out == NULL)
+        return;
+    report_print_text(out, document, document_wants_colour(out), false);
+    (void)fclose(out);
+}
+
+/* ---- Afterwards ---- */
+
+static void ignore_complaint(const char *file, const char *why)
+{
+    (void)file, (void)why;
+}
+
+static void prune(void)
+{
+    const long kept = number_of("PYUNWIND_REPORTS_KEPT", DEFAULT_REPORTS_KEPT);
+    const struct prune_wish wish = {.has_keep = true, .keep = (size_t)kept};
+    struct report_folder folder;
+    FILE *nowhere = kept > 0 ? fopen("/dev/null", "w") : NULL;
+    if (nowhere == NULL)
+        return;
+    if (report_folder_open(variable("PYUNWIND_REPORT_DIR"), true, &folder)) {
+        (void)report_folder_prune(nowhere, &folder, &wish, ignore_complaint);
+        report_folder_close(&folder);
+    }
+    (void)fclose(nowhere);
+}
+
+/* It is waited for, since what ends with the process may be the container; but not beyond the time. */
+static void run_hook(const struct collect *collect, const char *file)
+{
+    char path[PATH_MAX];
+    const char *hook = variable("PYUNWIND_HOOK");
+    const char *folder = variable("PYUNWIND_REPORT_DIR");
+    if (hook == NULL || folder == NULL)
+        return;
+    (void)snprintf(path, sizeof path, "%s/%s", folder, file);
+    pid_t child = fork();
+    if (child == 0) {
+        (void)signal(SIGPIPE, SIG_DFL);
+        set_alarm(0);
+        (void)execl("/bin/sh", "sh", "-c", hook, "sh", path, (char *)NULL);
+        _exit(127);
+    }
+    const int moment = 2;
+    while (child > 0 && waitpid(child, NULL, WNOHANG) == 0 && now() < collect->deadline - 2L * moment)
+        (void)poll(NULL, 0, moment);
+}
+
+static int finish(const struct collect *collect, json_t *document)
+{
+    char name[128];
+    char stored[REPORT_STORED_SIZE] = "";
+    long size = number_of("PYUNWIND_REPORT_SIZE", DEFAULT_REPORT_SIZE);
+    int folder = open_folder(collect);
+    report_fold(document);
+    report_limit(document, size > 0 ? (size_t)size : DEFAULT_REPORT_SIZE);
+    choose_name(collect, name, sizeof name);
+    bool good = folder >= 0 && report_store(folder, name, document, stored);
+    if (good)
+        remove_partial(collect, folder);
+    if (collect->output >= 0)
+        good = write_to(collect->output, document) || good;
+    if (collect->standard_error >= 0 && is_set("PYUNWIND_TEXT", false))
+        write_text(collect->standard_error, document);
+    if (stored[0] == '\0')
+        return good ? COLLECT_DONE : COLLECT_FAILED;
+    prune();
+    run_hook(collect, stored);
+    return COLLECT_DONE;
+}
+
+static int collect_report(const struct collect *collect)
+{
+    int status = COLLECT_DONE;
+    json_t *document = read_records(collect);
+    if (document == NULL)
+        return COLLECT_FAILED;
+    if (collect->from_process && !read_process(collect, document, &status)) {
+        if (status == COLLECT_DONE)
+            remove_partial(collect, collect->folder);
+        json_decref(document);
+        return status;
+    }
+    if (!collect->from_process)
+        read_figures(collect, document);
+    status = finish(collect, document);
+    json_decref(document);
+    return status;
+}
+
+int cli_collect(int argc, char **argv)
+{
+    enum { ARGUMENTS = 11 };
+    if (argc != ARGUMENTS) {
+        (void)fprintf(stderr, "pyunwind collect: it is started by the handler of a crashed process, not by people\n");
+        return CLI_USAGE;
+    }
+    int64_t milliseconds = strtoll(argv[8], NULL, 10);
+    const struct collect collect = {
+        .from_process = strcmp(argv[1], "process") == 0,
+        .pid = (pid_t)strtol(argv[2], NULL, 10),
+        .thread = (pid_t)strtol(argv[3], NULL, 10),
+        .journal = (int)strtol(argv[4], NULL, 10),
+        .folder = (int)strtol(argv[5], NULL, 10),
+        .output = (int)strtol(argv[6], NULL, 10),
+        .standard_error = (int)strtol(argv[7], NULL, 10),
+        .deadline = now() + milliseconds - milliseconds / 10,
+        .name = argv[9],
+        .fault = argv[10],
+    };
+    become_sidecar(&collect, milliseconds);
+    return collect_report(&collect);
+}

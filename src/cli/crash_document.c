@@ -1,0 +1,229 @@
+/*
+ * Complete the report of a crashed process.
+ */
+#include "crash_document.h"
+
+#include "crash_diagnosis.h"
+#include "dump_output.h"
+#include "process_figures.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool text_is(const json_t *value, const char *text)
+{
+    const char *found = json_string_value(value);
+    return found != NULL && strcmp(found, text) == 0;
+}
+
+static void add_note(json_t *document, json_t *note)
+{
+    (void)json_array_append_new(json_object_get(document, "notes"), note);
+    (void)json_object_set_new(document, "status", json_string("partial"));
+}
+
+/* ---- The process, as a dump tells it ---- */
+
+/* To be given back; NULL where memory is short. */
+static json_t *dump_process(const struct snapshot *snapshot)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (out == NULL)
+        return NULL;
+    dump_json_begin(out);
+    dump_json_process(out, snapshot, true);
+    dump_json_end(out);
+    bool good = fclose(out) == 0;
+    json_t *dump = good ? json_loadb(text, size, JSON_ALLOW_NUL, NULL) : NULL;
+    free(text);
+    json_t *process = json_incref(json_array_get(json_object_get(dump, "processes"), 0));
+    json_decref(dump);
+    return process;
+}
+
+static const json_t *crashed_of(const json_t *threads)
+{
+    size_t index;
+    const json_t *thread;
+    json_array_foreach(threads, index, thread)
+    {
+        if (json_is_true(json_object_get(thread, "crashed")))
+            return thread;
+    }
+    return NULL;
+}
+
+/*
+ * What the handler wrote of its own stack is older than what was read from outside, and made by the thread itself:
+ * where that is whole and this is not, it is taken.
+ */
+static void prefer_whole(json_t *thread, const json_t *recorded)
+{
+    if (recorded == NULL || text_is(json_object_get(thread, "status"), "complete") ||
+        !text_is(json_object_get(recorded, "status"), "complete"))
+        return;
+    (void)json_object_set(thread, "frames", json_object_get(recorded, "frames"));
+    (void)json_object_set(thread, "status", json_object_get(recorded, "status"));
+    (void)json_object_set_new(thread, "unconfirmed", json_integer(0));
+}
+
+/* A thread that is in several interpreters has a stack in each: the first is the innermost. */
+static void mark_one(json_t *threads, json_t *recorded)
+{
+    size_t index;
+    json_t *thread;
+    bool found = false;
+    json_array_foreach(threads, index, thread)
+    {
+        if (!json_is_true(json_object_get(thread, "crashed")))
+            continue;
+        if (found) {
+            (void)json_object_set_new(thread, "crashed", json_false());
+            continue;
+        }
+        found = true;
+        /* It waits in its handler now; when the fault came, it ran. */
+        if (!text_is(json_object_get(thread, "state"), "finalizing"))
+            (void)json_object_set_new(thread, "state", json_string("running"));
+        prefer_whole(thread, recorded);
+    }
+    if (!found && recorded != NULL)
+        (void)json_array_insert(threads, 0, recorded);
+}
+
+static void take_threads(json_t *document, const json_t *process, bool crashed)
+{
+    json_t *threads = json_incref(json_object_get(process, "threads"));
+    json_t *recorded = (json_t *)(uintptr_t)crashed_of(json_object_get(document, "threads"));
+    size_t index;
+    json_t *thread;
+    if (crashed)
+        mark_one(threads, recorded);
+    else
+        json_array_foreach(threads, index, thread)(void) json_object_set_new(thread, "crashed", json_false());
+    (void)json_object_set_new(document, "threads", threads);
+}
+
+static void take_what_proc_tells(json_t *document, const json_t *process, bool with_command)
+{
+    static const char *const keys[] = {"ppid", "executable", "cgroup", "container_id", "uptime"};
+    for (size_t n = 0; n < sizeof keys / sizeof keys[0]; n++)
+        (void)json_object_set(document, keys[n], json_object_get(process, keys[n]));
+    if (with_command)
+        (void)json_object_set(document, "command", json_object_get(process, "command"));
+}
+
+static void take_process(json_t *document, json_t *process, const struct crash_snapshot *crash, bool with_command)
+{
+    take_what_proc_tells(document, process, with_command);
+    if (crash->snapshot.version != 0)
+        (void)json_object_set(document, "python", json_object_get(process, "python"));
+    if (crash->is_finalizing >= 0)
+        (void)json_object_set_new(document, "finalizing", json_boolean(crash->is_finalizing));
+    take_threads(document, process,
+                 crash->snapshot.crash.is_known && json_is_object(json_object_get(document, "signal")));
+}
+
+/* ---- What /proc and the files tell ---- */
+
+static void take_working_directory(json_t *document, pid_t pid)
+{
+    char path[64];
+    char target[PATH_MAX];
+    (void)snprintf(path, sizeof path, "/proc/%d/cwd", (int)pid);
+    ssize_t length = readlink(path, target, sizeof target);
+    json_t *text = length > 0 && length < (ssize_t)sizeof target ? json_stringn(target, (size_t)length) : NULL;
+    if (text != NULL) /* else it is no UTF-8 */
+        (void)json_object_set_new(document, "working_directory", text);
+}
+
+static json_t *build_id_of(const pyunw_native_module *module)
+{
+    char text[129] = "";
+    for (uint32_t n = 0; n < module->build_id_size && 2 * n + 2 < sizeof text; n++)
+        (void)snprintf(text + 2 * (size_t)n, 3, "%02x", module->build_id[n]);
+    return module->build_id != NULL ? json_string(text) : json_null();
+}
+
+static void take_libraries(json_t *document, const struct crash_snapshot *crash)
+{
+    json_t *libraries = json_array();
+    if (crash->modules == NULL)
+        return json_decref(libraries);
+    for (int n = 0; n < crash->module_count; n++) {
+        const pyunw_native_module *module = &crash->modules[n];
+        char begin[24];
+        char end[24];
+        json_t *path = json_string(module->path != NULL ? module->path : "");
+        (void)snprintf(begin, sizeof begin, "0x%" PRIx64, module->begin);
+        (void)snprintf(end, sizeof end, "0x%" PRIx64, module->end);
+        (void)json_array_append_new(libraries,
+                                    json_pack("{s:o, s:o, s:s, s:s}", "path", path != NULL ? path : json_string(""),
+                                              "build_id", build_id_of(module), "begin", begin, "end", end));
+    }
+    (void)json_object_set_new(document, "libraries", libraries);
+}
+
+/* ---- What is missing ---- */
+
+static void tell_what_is_missing(json_t *document, const struct crash_snapshot *crash)
+{
+    const struct snapshot *snapshot = &crash->snapshot;
+    int err = crash->python_error;
+    if (err < 0 && err != PYUNW_ERR_NO_PYTHON && err != PYUNW_ERR_NOT_INITIALIZED && err != PYUNW_ERR_FINALIZED)
+        add_note(document, json_sprintf("The interpreter could not be read: %s.", pyunw_strerror(err)));
+    if (snapshot->list_error < 0)
+        add_note(document, json_sprintf("There may be more threads, the list of which could not be read: %s.",
+                                        pyunw_strerror(snapshot->list_error)));
+    if (crash->why_native[0] != '\0')
+        add_note(document, json_sprintf("There are no native stacks: %s.", crash->why_native));
+}
+
+/* Nothing is missing yet: what the handler could not tell by itself was to come from here. */
+static void begin_complete(json_t *document)
+{
+    json_t *notes = json_object_get(document, "notes");
+    (void)json_array_clear(notes);
+    (void)json_object_set_new(document, "status", json_string("complete"));
+}
+
+static void take_figures(json_t *document, pid_t pid)
+{
+    take_working_directory(document, pid);
+    (void)json_object_set_new(document, "limits", process_limits(pid));
+    (void)json_object_set_new(document, "memory", process_memory(pid));
+}
+
+bool crash_document_complete(json_t *document, const struct crash_snapshot *crash, bool with_command)
+{
+    json_t *process = dump_process(&crash->snapshot);
+    if (process == NULL)
+        return false;
+    begin_complete(document);
+    take_process(document, process, crash, with_command);
+    json_decref(process);
+    take_libraries(document, crash);
+    take_figures(document, crash->snapshot.info.pid);
+    tell_what_is_missing(document, crash);
+    crash_diagnose(document, crash->maps, crash->abort_message);
+    return true;
+}
+
+void crash_document_add_process(json_t *document, pid_t pid, bool with_command)
+{
+    struct snapshot snapshot = {0};
+    bool good = process_info_read(pid, &snapshot.info);
+    json_t *process = good ? dump_process(&snapshot) : NULL;
+    if (process != NULL)
+        take_what_proc_tells(document, process, with_command);
+    json_decref(process);
+    process_info_free(&snapshot.info);
+    take_figures(document, pid);
+    crash_diagnose(document, NULL, NULL);
+}

@@ -1,0 +1,146 @@
+/*
+ * Read a crashed process. It is stopped for it, so that its other threads stand as well.
+ */
+#include "crash_snapshot.h"
+
+#include "abort_message.h"
+#include "native_ids.h"
+#include "native_stacks.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Python ---- */
+
+static void read_python(const struct standing *standing, const struct crash_wish *wish, struct crash_snapshot *crash,
+                        pyunw_target *target)
+{
+    static char room[1 << 21]; /* for the pages that are read of the process */
+    const pyunw_options options = {.size = sizeof options, .room = room, .room_size = sizeof room};
+    struct snapshot *snapshot = &crash->snapshot;
+    pyunw_target_info about;
+    *target = (pyunw_target){0};
+    int err = pyunw_open_paused(target, standing->pause, &options);
+    crash->has_python = err != PYUNW_ERR_NO_PYTHON;
+    crash->python_error = err;
+    crash->is_finalizing = -1;
+    if (pyunw_target_describe(target, &about) == 0) {
+        snapshot->version = about.version;
+        snapshot->free_threaded = about.free_threaded;
+    }
+    if (err < 0)
+        return;
+    snapshot->with_locals = wish->locals;
+    snapshot->list_error = snapshot_read_threads(target, true, snapshot);
+    crash->is_finalizing = pyunw_is_finalizing(target);
+    native_ids_match(snapshot);
+}
+
+/* ---- Threads that Python does not know ---- */
+
+static const struct thread *find_crashed(const struct snapshot *snapshot)
+{
+    for (size_t n = 0; n < snapshot->thread_count; n++) {
+        if (is_crashed(snapshot, &snapshot->threads[n]))
+            return &snapshot->threads[n];
+    }
+    return NULL;
+}
+
+/* Without native stacks only the one that crashed is told, if it is none of Python's. */
+static void add_crashed(struct snapshot *snapshot)
+{
+    const struct task *task = process_info_task(&snapshot->info, (uint64_t)snapshot->crash.thread);
+    if (task == NULL || find_crashed(snapshot) != NULL)
+        return;
+    struct thread *grown = realloc(snapshot->threads, (snapshot->thread_count + 1) * sizeof *grown);
+    if (grown == NULL)
+        return;
+    snapshot->threads = grown;
+    grown[snapshot->thread_count++] = (struct thread){.task = task, .status = {.end = PYUNW_NO_FRAME}};
+}
+
+/* ---- Native stacks ---- */
+
+static void read_modules(struct crash_snapshot *crash)
+{
+    pyunw_native *native = crash->snapshot.native;
+    int count = pyunw_native_modules(native, NULL, 0);
+    crash->modules = count > 0 ? calloc((size_t)count, sizeof *crash->modules) : NULL;
+    if (crash->modules != NULL)
+        crash->module_count = pyunw_native_modules(native, crash->modules, count);
+}
+
+static void read_native(const struct standing *standing, const pyunw_target *target, struct crash_snapshot *crash)
+{
+    struct snapshot *snapshot = &crash->snapshot;
+    const pyunw_options options = {
+        .size = sizeof options, .message = crash->why_native, .message_size = sizeof crash->why_native};
+    int err = pyunw_native_open(&snapshot->native, standing->pause, &options);
+    if (err == 0)
+        err = native_stacks_read(target, snapshot);
+    if (err < 0 && crash->why_native[0] == '\0')
+        (void)snprintf(crash->why_native, sizeof crash->why_native, "%s", pyunw_strerror(err));
+    if (err == 0)
+        read_modules(crash);
+}
+
+/* ---- All ---- */
+
+static void put_crashed_first(struct snapshot *snapshot)
+{
+    size_t first = 0;
+    for (size_t n = 0; n < snapshot->thread_count; n++) {
+        struct thread thread = snapshot->threads[n];
+        if (!is_crashed(snapshot, &thread))
+            continue;
+        memmove(&snapshot->threads[first + 1], &snapshot->threads[first], (n - first) * sizeof thread);
+        snapshot->threads[first++] = thread;
+    }
+}
+
+static char *read_maps(pid_t pid)
+{
+    char path[64];
+    size_t size = 0;
+    (void)snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
+    return read_whole_list(path, &size);
+}
+
+int crash_snapshot_read(pid_t pid, const struct crash_wish *wish, struct crash_snapshot *crash, char *message,
+                        size_t message_size)
+{
+    struct standing standing;
+    pyunw_target target;
+    struct snapshot *snapshot = &crash->snapshot;
+    *crash = (struct crash_snapshot){0};
+    int err = standing_begin_within(pid, wish->limit, &standing, message, message_size);
+    if (err < 0)
+        return err;
+    standing.native = wish->native;
+    (void)process_info_read(pid, &snapshot->info);
+    standing_tell_states(&standing, &snapshot->info);
+    snapshot->crash = (struct crash){.is_known = true, .thread = wish->thread, .context = wish->context};
+    read_python(&standing, wish, crash, &target);
+    add_crashed(snapshot);
+    if (wish->native)
+        read_native(&standing, &target, crash);
+    crash->maps = read_maps(pid);
+    if (wish->crashed)
+        crash->abort_message = abort_message_read(pid, crash->modules, crash->module_count);
+    pyunw_close(&target);
+    if (!standing_end(&standing, message, message_size))
+        (void)snprintf(crash->why_native, sizeof crash->why_native, "the time to read it was over");
+    native_stacks_describe(snapshot);
+    put_crashed_first(snapshot);
+    return 0;
+}
+
+void crash_snapshot_free(struct crash_snapshot *crash)
+{
+    free(crash->maps);
+    free(crash->abort_message);
+    free(crash->modules);
+    snapshot_free(&crash->snapshot);
+}

@@ -1,0 +1,43 @@
+/*
+ * All that a report tells of a crashed process, which waits in its handler, read once and then owned.
+ * Include from: cli.
+ */
+#ifndef PYUNW_CLI_CRASH_SNAPSHOT_H
+#define PYUNW_CLI_CRASH_SNAPSHOT_H
+
+#include "snapshot.h"
+
+#include <pyunwind_remote.h>
+
+struct crash_wish {
+    pid_t thread;       /* which crashed, or asked for the report */
+    pyunw_addr context; /* where the signal interrupted it; 0: nowhere */
+    bool crashed;       /* else the process goes on */
+    bool native;
+    bool locals;
+    bool only_crashed;
+    int limit; /* milliseconds that it may stand */
+};
+
+struct crash_snapshot {
+    struct snapshot snapshot;
+    bool has_python;      /* there is an interpreter, perhaps not initialized or finalized */
+    int python_error;     /* 0, or why its threads could not be read: enum pyunw_err */
+    int is_finalizing;    /* 1 or 0; less than 0: not known */
+    char *maps;           /* /proc/PID/maps; NULL: not known */
+    char *abort_message;  /* what the C library said when it aborted the process; NULL: nothing */
+    char why_native[512]; /* why there are no native stacks; "": there are, or they are not wanted */
+    pyunw_native_module *modules;
+    int module_count;
+};
+
+/*
+ * Read a process: 0; or why it could not even be stopped, with a message. PYUNW_ERR_PERMISSION: it is not allowed. What
+ * was read is to be freed, also then.
+ */
+int crash_snapshot_read(pid_t pid, const struct crash_wish *wish, struct crash_snapshot *crash, char *message,
+                        size_t message_size);
+
+void crash_snapshot_free(struct crash_snapshot *crash);
+
+#endif
