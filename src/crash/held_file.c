@@ -15,7 +15,7 @@ static bool read_status(int fd, struct stat *status)
 
 struct held_file pyunw_crash_hold(int fd)
 {
-    struct stat status;
+    struct stat status = {0};
     if (fd < 0 || !read_status(fd, &status))
         return (struct held_file){.fd = -1};
     return (struct held_file){.fd = fd, .device = status.st_dev, .inode = status.st_ino};
@@ -23,7 +23,7 @@ struct held_file pyunw_crash_hold(int fd)
 
 bool pyunw_crash_holds(const struct held_file *file)
 {
-    struct stat status;
+    struct stat status = {0};
     return file->fd >= 0 && read_status(file->fd, &status) && status.st_dev == file->device &&
            status.st_ino == file->inode;
 }

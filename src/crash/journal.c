@@ -42,7 +42,9 @@ static void put_number(struct text *text, uint64_t value, int digits)
 /* "pyunwind-20261125T074049Z-4711", "...-4711-2" */
 static void make_name(char *name, size_t size, int64_t seconds, uint64_t pid, int number)
 {
-    struct text text = {name, name + size - 1};
+    struct text text;
+    text.at = name;
+    text.end = name + size - 1;
     struct utc utc = utc_of(seconds);
     put(&text, "pyunwind-");
     put_number(&text, (uint64_t)utc.year, 4);

@@ -31,7 +31,7 @@ enum { CONTEXT_SIZE = offsetof(ucontext_t, uc_sigmask) + 8 };
 
 static bool take_frame(uint64_t at, int signal, struct crash_fault *fault)
 {
-    siginfo_t info;
+    siginfo_t info = {0};
     uint64_t context = at + sizeof(uint64_t);
     if (!read_stack(context + CONTEXT_SIZE, &info, sizeof info))
         return false;

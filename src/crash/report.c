@@ -30,7 +30,7 @@ static void run_stage(enum stage stage)
 {
     static int *volatile nowhere;
     if ((int)stage == pyunw_crash_fault_in_stage)
-        *nowhere = 0;
+        *nowhere = 0; /* NOLINT(clang-analyzer-core.NullDereference): it is to fault */
     switch (stage) {
     case STAGE_JOURNAL:
         pyunw_crash_journal_open(&report.journal);

@@ -2,7 +2,7 @@
 """
 What the linker says of the libraries:
   - core, linked alone, asks for memcpy, memset and memcmp and for nothing else; it has no thread-local storage, no
-    constructors, and reads no thread-local word but the thread pointer itself;
+    constructors, and reads no thread-local word but the thread pointer itself; and so does the handler of crashes;
   - libpyunwind.so needs libc (and the dynamic loader) and nothing else, binds at load time, and exports exactly what
     the public headers declare, with its symbol version; the archive defines no name without the prefix;
   - libpyunwind-remote.so likewise, for pyunwind_remote.h: it needs libpyunwind, libelf, libdw and libc;
@@ -102,6 +102,14 @@ def check_core(folder):
     found = audit_core([library], folder)
     assert not any(found.values()), "core breaks its promise: %s" % found
     return len(objects)
+
+
+def check_handler(folder):
+    """The handler of crashes keeps core's rules: linked with core alone it asks for no more than that."""
+    library = BUILD / "src" / "crash" / "libcrash-handler.a"
+    found = audit_core([BUILD / "src" / "core" / "libcore.a", library], folder)
+    assert not any(found.values()), "the crash handler breaks core's promise: %s" % found
+    return len(output_of(["ar", "t", str(library)]).split())
 
 
 OFFENDERS = {
@@ -281,6 +289,7 @@ def check_headers():
 def main():
     with tempfile.TemporaryDirectory() as folder:
         objects = check_core(folder)
+        handler = check_handler(folder)
         rules = check_auditor(folder)
     exports = check_exports(BUILD / "libpyunwind.so", OWN_HEADERS)
     check_archive(BUILD / "libpyunwind.a", OWN_HEADERS)
@@ -288,9 +297,9 @@ def main():
     check_is_local(BUILD / "libpyunwind.so")
     remote_exports, remote_needs = check_remote()
     compiled, beside = check_headers()
-    print("core: %d objects ask for %s only, %d broken rules found out; the library exports its %d declared functions, "
+    print("core: %d objects and the crash handler's %d ask for %s only, %d broken rules found out; the library exports its %d declared functions, "
           "needs %s; the remote library its %d, needs %s; headers compiled %d ways, %d beside Python.h"
-          % (objects, ", ".join(sorted(ALLOWED_IN_CORE)), rules, exports, ", ".join(needs), remote_exports,
+          % (objects, handler, ", ".join(sorted(ALLOWED_IN_CORE)), rules, exports, ", ".join(needs), remote_exports,
              ", ".join(remote_needs), compiled, beside))
     return 0
 
