@@ -223,7 +223,7 @@ static int read_name(const struct locals *locals, pyunw_addr object, pyunw_local
     struct text text;
     size_t length = 0;
     bool cut = false;
-    int err = pyunw_text_open(locals->reader.target, &locals->reader.memory, object, &text);
+    int err = pyunw_text_open(locals->reader.target, &locals->reader.memory, object, MAX_STR, &text);
     if (err == 0)
         err = pyunw_text_to_utf8(&text, TEXT_KEEP_BEGINNING, local->name, sizeof local->name, &length, &cut);
     local->name_length = (uint16_t)length;

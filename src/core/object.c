@@ -149,7 +149,7 @@ static void read_qualified_name(struct object_reader *reader, struct object_type
     char name[TYPE_NAME_SIZE];
     if (has_dot(type->name) ||
         pyunw_read_u64(&reader->memory, type->address + reader->target->layout.at.object.ht_qualname, &object) < 0 ||
-        pyunw_text_open(reader->target, &reader->memory, object, &text) < 0 ||
+        pyunw_text_open(reader->target, &reader->memory, object, MAX_STR, &text) < 0 ||
         pyunw_text_to_utf8(&text, TEXT_KEEP_BEGINNING, name, sizeof name, &length, &cut) < 0 || length == 0)
         return;
     memcpy(type->name, name, sizeof name);

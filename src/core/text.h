@@ -7,8 +7,9 @@
 
 #include "target.h"
 
-/* A bound on foreign lengths: longer than any name or path. */
+/* Bounds on foreign lengths: longer than any name or path, which are read whole; longer than any str in memory. */
 enum { MAX_TEXT = 1 << 24 };
+static const uint64_t MAX_STR = UINT64_C(1) << 40;
 
 /* Where the characters of a str object are. */
 struct text {
@@ -22,8 +23,12 @@ struct text {
     uint8_t buffer[80];
 };
 
-/* Look at a str object: 0, PYUNW_ERR_FAULT, or PYUNW_ERR_CORRUPT where it is none. */
-int pyunw_text_open(const struct target *target, const struct memory *memory, pyunw_addr object, struct text *text);
+/*
+ * Look at a str object: 0, PYUNW_ERR_FAULT, or PYUNW_ERR_CORRUPT where it is none, or has bound or more characters
+ * (MAX_TEXT, or MAX_STR where only a part of it will be read).
+ */
+int pyunw_text_open(const struct target *target, const struct memory *memory, pyunw_addr object, uint64_t bound,
+                    struct text *text);
 
 /* Code points in order, a buffer at a time. */
 struct text_reader {

@@ -156,7 +156,7 @@ void pyunw_value_put_str(struct writer *writer, pyunw_addr object)
 {
     struct text text;
     struct quotes quotes = {false, false};
-    if (pyunw_text_open(writer->reader.target, &writer->reader.memory, object, &text) < 0 ||
+    if (pyunw_text_open(writer->reader.target, &writer->reader.memory, object, MAX_STR, &text) < 0 ||
         pass_over_text(writer, &text, '\0', &quotes) < 0) {
         put_unreadable(writer);
         return;
@@ -212,7 +212,7 @@ void pyunw_value_put_attribute_name(struct writer *writer, pyunw_addr object)
 {
     struct text text;
     struct quotes unused = {false, false};
-    if (pyunw_text_open(writer->reader.target, &writer->reader.memory, object, &text) < 0 ||
+    if (pyunw_text_open(writer->reader.target, &writer->reader.memory, object, MAX_STR, &text) < 0 ||
         pass_over_text(writer, &text, NO_QUOTE, &unused) < 0)
         put_unreadable(writer);
     else if (text.length > (uint64_t)writer->limits.characters)
