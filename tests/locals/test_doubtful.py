@@ -11,9 +11,12 @@ import sys
 sys.path.insert(0, os.path.join(os.environ["PYUNWIND_SOURCE"], "tests", "support"))
 
 import pyunw
-from limited import Limits
+from compile import compile_shared
+from limited import TP_NAME, Limits
 
 TARGET = pyunw.open_self()
+HEAD = object.__basicsize__  # of PyObject
+MINOR = sys.version_info[1]
 UNREADABLE = ("<unreadable>", pyunw.PYUNW_VALUE_UNREADABLE)
 checked = 0
 
@@ -47,8 +50,118 @@ def check_long_texts():
     check((text, flags), ("<class '%s...'>" % ("c" * 63), pyunw.PYUNW_VALUE_TRUNCATED))
 
 
+# ---- Damage ---------------------------------------------------------------------------------------------------------
+
+
+class Word:
+    """Bytes of a living object, which are others for a while."""
+
+    def __init__(self, address, value, size=8):
+        self.address, self.value, self.size = address, value % 2 ** (8 * size), size
+
+    def __enter__(self):
+        self.kept = ctypes.string_at(self.address, self.size)
+        ctypes.memmove(self.address, self.value.to_bytes(self.size, "little"), self.size)
+
+    def __exit__(self, *_):
+        ctypes.memmove(self.address, self.kept, self.size)
+
+
+def word_at(address):
+    return ctypes.c_uint64.from_address(address).value
+
+
+def check_names_of_types():
+    """A static type of an extension may bear any name: this one has the flags and the size of range."""
+    value = range(3)
+    for name in (b"set", b"frozenset", b"frozendict", b"float", b"cell", b"NoneType", b"ellipsis", b"NotImplementedType",
+                 b"int", b"bool", b"str", b"bytes", b"tuple", b"list", b"dict", b"type"):
+        kind = ctypes.create_string_buffer(ctypes.string_at(id(range), 400))
+        room = ctypes.create_string_buffer(name)
+        ctypes.c_uint64.from_buffer(kind, TP_NAME).value = ctypes.addressof(room)
+        copy = ctypes.create_string_buffer(ctypes.string_at(id(value), range.__basicsize__))
+        ctypes.c_uint64.from_buffer(copy, HEAD - 8).value = ctypes.addressof(kind)
+        address = ctypes.addressof(copy)
+        check(pyunw.describe_value(TARGET, address), ("<%s object at %#x>" % (name.decode(), address), 0))
+
+
+def order_of(holder):
+    """Addresses of the count of an instance's attributes and of their order, which step of the order."""
+    if MINOR == 11:
+        values = word_at(id(holder) - 4 * 8)
+        return values - 2, values - 3, -1
+    if MINOR == 12:
+        values = word_at(id(holder) - 3 * 8) + 1
+        return values - 2, values - 3, -1
+    values = id(holder) + type(holder).__basicsize__
+    return values + 1, values + 8 + 8 * ctypes.c_uint8.from_address(values).value, 1
+
+
+class Error(Exception):
+    pass
+
+
+# ---- Namespaces -----------------------------------------------------------------------------------------------------
+
+
+def variables():
+    """[(name, flags, object)] of the module level that called this function."""
+    cursor, local = pyunw.pyunw_local_cursor(), pyunw.pyunw_local()
+    raw = pyunw.walk(TARGET)[0][RAW_OF_CALLER]
+    pyunw.check(pyunw.lib.pyunw_locals_begin(TARGET, raw, cursor))
+    found = []
+    while pyunw.check(pyunw.lib.pyunw_locals_next(cursor, local)) == 1:
+        found.append((local.text(), local.flags, local.object))
+    return found
+
+
+RAW_OF_CALLER = 2  # walk(), variables()
+
+
+def taken(namespace):
+    namespace.update(variables=variables, found=None)
+    exec("found = variables()", namespace)
+    return namespace.pop("found")
+
+
+# ---- Reads ----------------------------------------------------------------------------------------------------------
+
+
+class Damage(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint64)
+                for name in ("state", "word_odds", "refuse_odds", "reads", "damaged", "last_address")]
+
+
+def open_counting(read, context):
+    info = pyunw.describe_target(TARGET)
+    image = pyunw.pyunw_image(size=ctypes.sizeof(pyunw.pyunw_image), read=read, context=context, may_change=1,
+                              runtime=info.runtime, version=info.version, free_threaded=info.free_threaded,
+                              code_type=info.code_type)
+    target = pyunw.pyunw_target()
+    pyunw.check(pyunw.lib.pyunw_open_image(target, image, None))
+    return target, image
+
+
+def check_errors_of_readers():
+    """Whatever error a reader gives, it could not be read."""
+    answer = [0]
+
+    def read(_, address, buffer, size):
+        if answer[0] == 0:
+            ctypes.memmove(buffer, address, size)
+        return answer[0]
+
+    target, _ = open_counting(pyunw.pyunw_read_function(read), None)
+    raw = pyunw.walk(TARGET)[0][RAW_OF_CALLER]
+    cursor = pyunw.pyunw_local_cursor()
+    check(pyunw.lib.pyunw_locals_begin(target, raw, cursor), 0)
+    for answer[0] in (pyunw.PYUNW_ERR_FAULT, pyunw.PYUNW_ERR_TORN, pyunw.PYUNW_ERR_SYSTEM):
+        check(pyunw.lib.pyunw_locals_begin(target, raw, cursor), pyunw.PYUNW_ERR_FAULT)
+
+
 def main():
     check_long_texts()
+    check_names_of_types()
     print("%d doubtful values are told as what they are" % checked)
     return 0
 
