@@ -97,8 +97,47 @@ def order_of(holder):
     return values + 1, values + 8 + 8 * ctypes.c_uint8.from_address(values).value, 1
 
 
+def check_attributes():
+    class Few:
+        def __init__(self):
+            self.a, self.b, self.c = 1, 2, 3
+
+    holder = Few()
+    name = Few.__qualname__
+    begin = "<%s object at %#x: " % (name, id(holder))
+    check(described(holder), (begin + "a=1, b=2, c=3>", 0))
+    count, order, step = order_of(holder)
+    for index in (3, 29, 200):  # the shared table has three keys
+        with Word(order + step, index, 1):
+            check(described(holder), (begin + "a=1, <unreadable>>", pyunw.PYUNW_VALUE_UNREADABLE))
+    for wrong in (4, 29, 255):
+        with Word(count, wrong, 1):
+            check(described(holder), (begin + "<unreadable>>", pyunw.PYUNW_VALUE_UNREADABLE))
+    if MINOR >= 13:
+        for size in (2**33, 2**63):
+            with Word(id(Few) + TP_NAME + 8, size):
+                check(described(holder), (begin + "<unreadable>>", pyunw.PYUNW_VALUE_UNREADABLE))
+    check(described(holder), (begin + "a=1, b=2, c=3>", 0))
+
+
 class Error(Exception):
     pass
+
+
+def check_dictionaries():
+    """An instance's pointer to its dictionary."""
+    holder = Error()
+    holder.field = 1
+    begin = "<Error object at %#x: " % id(holder)
+    check(described(holder), (begin + "field=1>", 0))
+    # The same dictionary elsewhere: where none can begin, and with a type that is no dict's.
+    body = ctypes.string_at(id(holder.__dict__), dict.__basicsize__)
+    other = ctypes.create_string_buffer(body[:HEAD - 8] + id(list).to_bytes(8, "little") + body[HEAD:])
+    shifted = ctypes.create_string_buffer(bytes(4) + body)
+    for wrong in (id([1]), 64, 2**63, ctypes.addressof(shifted) + 4, ctypes.addressof(other)):
+        with Word(id(holder) + Error.__dictoffset__, wrong):
+            check(described(holder), (begin + "<unreadable>>", pyunw.PYUNW_VALUE_UNREADABLE))
+    check(described(holder), (begin + "field=1>", 0))
 
 
 # ---- Namespaces -----------------------------------------------------------------------------------------------------
@@ -162,6 +201,9 @@ def check_errors_of_readers():
 def main():
     check_long_texts()
     check_names_of_types()
+    if MINOR >= 11:
+        check_attributes()
+    check_dictionaries()
     print("%d doubtful values are told as what they are" % checked)
     return 0
 
