@@ -136,11 +136,6 @@ int pyunw_text_next(struct text_reader *reader, uint32_t *code_point)
 
 /* ---- UTF-8 ---- */
 
-static char hex_digit(uint32_t value)
-{
-    return "0123456789abcdef"[value & 15u];
-}
-
 size_t pyunw_utf8_encode(uint32_t code_point, char out[6])
 {
     if (code_point < 0x80) {

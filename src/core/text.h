@@ -65,6 +65,11 @@ bool pyunw_text_copy_ascii(const struct target *target, const struct memory *mem
 /* Bytes that the whole text takes as UTF-8. */
 int pyunw_text_utf8_length(const struct text *text, size_t *length);
 
+static inline char hex_digit(uint64_t value)
+{
+    return "0123456789abcdef"[value & 15u];
+}
+
 /* Encode one code point as pyunw_text_to_utf8() does: 1 to 6 bytes. */
 size_t pyunw_utf8_encode(uint32_t code_point, char out[6]);
 

@@ -50,6 +50,12 @@ def check_long_texts():
     check((text, flags), ("<class '%s...'>" % ("c" * 63), pyunw.PYUNW_VALUE_TRUNCATED))
 
 
+def check_attribute_names():
+    holder = Plain()
+    setattr(holder, "a\x01'\0b", 1)
+    check(described(holder), ("<Plain object at %#x: a\\x01'\\x00b=1>" % id(holder), 0))
+
+
 # ---- Damage ---------------------------------------------------------------------------------------------------------
 
 
@@ -83,6 +89,16 @@ def check_names_of_types():
         ctypes.c_uint64.from_buffer(copy, HEAD - 8).value = ctypes.addressof(kind)
         address = ctypes.addressof(copy)
         check(pyunw.describe_value(TARGET, address), ("<%s object at %#x>" % (name.decode(), address), 0))
+
+
+def check_numbers():
+    """The most significant digit of an int is not 0."""
+    for value in (2**5000, -(2**5000), 2**40, 3):
+        digits = HEAD + 8
+        last = digits + (abs(value).bit_length() - 1) // 30 * 4
+        copy = ctypes.create_string_buffer(ctypes.string_at(id(value), last + 4) + bytes(8))
+        ctypes.c_uint32.from_buffer(copy, last).value = 0
+        check(pyunw.describe_value(TARGET, ctypes.addressof(copy)), UNREADABLE)
 
 
 def order_of(holder):
@@ -181,6 +197,19 @@ def open_counting(read, context):
     return target, image
 
 
+def check_reads():
+    """What there is no room for is not read, whatever the limits."""
+    helper = ctypes.CDLL(compile_shared("damage_of_locals", "damage.c", pyunwind=True))
+    damage = Damage(state=1)
+    target, _ = open_counting(ctypes.cast(helper.read_damaged, pyunw.pyunw_read_function), ctypes.addressof(damage))
+    limits = pyunw.pyunw_value_limits(ctypes.sizeof(pyunw.pyunw_value_limits), 3, 20, 2**31 - 1)
+    for value in ("a" * (1 << 20), "日" * (1 << 20), b"a" * (1 << 20), 1 << (1 << 22), ["a" * 100, "b" * (1 << 20)]):
+        damage.reads = 0
+        text, flags = pyunw.describe_value(target, id(value), limits, 64)
+        check((text[-3:], flags), ("...", pyunw.PYUNW_VALUE_TRUNCATED))
+        assert damage.reads <= 60, (damage.reads, text)
+
+
 def check_errors_of_readers():
     """Whatever error a reader gives, it could not be read."""
     answer = [0]
@@ -200,10 +229,13 @@ def check_errors_of_readers():
 
 def main():
     check_long_texts()
+    check_attribute_names()
     check_names_of_types()
+    check_numbers()
     if MINOR >= 11:
         check_attributes()
     check_dictionaries()
+    check_reads()
     print("%d doubtful values are told as what they are" % checked)
     return 0
 
