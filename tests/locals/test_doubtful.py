@@ -179,6 +179,28 @@ def taken(namespace):
     return namespace.pop("found")
 
 
+def check_namespaces():
+    many = {"v%d" % number: number for number in range(150000)}
+    names = [name for name, _, _ in taken(many)]
+    check(names[:150000], ["v%d" % number for number in range(150000)])
+    for number in range(100000):
+        del many["v%d" % number]
+    check([name for name, _, _ in taken(many)][:50000], ["v%d" % number for number in range(100000, 150000)])
+
+
+def check_damaged_names():
+    """Told of a key that is a str, not of one that is none."""
+    key, value = "".join(["dam", "aged"]), object()
+    few = {"first": 1, 5: 2, key: value, "last": 3}
+    state = id(key) + HEAD + 16
+    word = Word(state, 0, 4)
+    few.update(word=word, variables=variables)
+    exec("word.__enter__()\ntry: last = variables()\nfinally: word.__exit__()", few)
+    found = few["last"]
+    check([name for name, _, _ in found][:3], ["first", "", "last"])
+    check(found[1][1:], (pyunw.PYUNW_LOCAL_NAME_UNREADABLE, id(value)))
+
+
 # ---- Reads ----------------------------------------------------------------------------------------------------------
 
 
@@ -235,6 +257,8 @@ def main():
     if MINOR >= 11:
         check_attributes()
     check_dictionaries()
+    check_namespaces()
+    check_damaged_names()
     check_reads()
     print("%d doubtful values are told as what they are" % checked)
     return 0
