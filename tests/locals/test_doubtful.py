@@ -260,6 +260,7 @@ def main():
     check_namespaces()
     check_damaged_names()
     check_reads()
+    check_errors_of_readers()
     print("%d doubtful values are told as what they are" % checked)
     return 0
 
