@@ -541,7 +541,8 @@ typedef struct {
 /**
  * Begin a walk over the variables of a frame: arguments (positional, keyword-only, *args, **kwargs), then locals, cells
  * and free variables; of module level and a class body what its namespace holds, where that is a dictionary, then the
- * variables of a comprehension that runs as a part of it (3.12+). Always read by a memory that cannot fault.
+ * variables of a comprehension that runs as a part of it (3.12+). A namespace that is an OrderedDict is told in the
+ * order of the dict that it is. Always read by a memory that cannot fault.
  * @param raw     As pyunw_walk() and its like gave it.
  * @param cursor  Caller's memory; filled in. The target is borrowed until its last use.
  * @return 0; PYUNW_ERR_ARGUMENT; PYUNW_ERR_NOT_OPEN; PYUNW_ERR_FAULT; PYUNW_ERR_CORRUPT where code object or frame is
@@ -587,8 +588,9 @@ enum pyunw_value_flags {
  * Describe an object as repr() would. No code of the target is run: subclasses of int, str, bytes, tuple, list and dict
  * are told by type and value, "Color(2)"; what else has a repr() of its own by type and address, of an instance of a
  * class also what its __dict__ holds, "<Point object at 0x7f5c0e2d1a90: x=1, y=2>". An int beyond 1,140 bits is written
- * in hexadecimal. Always read by a memory that cannot fault.
- * @param object  As pyunw_local.object; of a thread that runs on it may be gone or changed: best effort then.
+ * in hexadecimal. An OrderedDict is told in the order of the dict that it is, which move_to_end() does not change.
+ * Always read by a memory that cannot fault.
+ * @param object  As pyunw_local.object; 0: "<NULL>". Of a thread that runs on it may be gone or changed: best effort.
  * @param limits  NULL: depth 3, 20 items, 200 characters.
  * @param buffer  Out: valid UTF-8 with a NUL behind it.
  * @param size    Bytes of room, the NUL included; 8 or more.

@@ -142,7 +142,7 @@ __attribute__((noinline)) static void describe_any_text(const struct target *tar
     struct text text;
     bool truncated = false;
     char nothing[1];
-    int err = pyunw_text_open(target, memory, object, &text);
+    int err = pyunw_text_open(target, memory, object, MAX_TEXT, &text);
     if (err == 0 && place->whole != NULL)
         err = pyunw_text_utf8_length(&text, place->whole);
     if (err == 0)
@@ -284,7 +284,7 @@ static int mix_text(const struct target *target, const struct memory *memory, py
     enum { ENOUGH_WORDS = 8 };
     struct text text;
     uint64_t words[ENOUGH_WORDS] = {0};
-    int err = pyunw_text_open(target, memory, object, &text);
+    int err = pyunw_text_open(target, memory, object, MAX_TEXT, &text);
     if (err < 0)
         return err;
     uint64_t size = text.length * text.width;

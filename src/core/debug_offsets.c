@@ -128,7 +128,7 @@ static const struct entry entries[] = {
     SIZE_OF(list_object, 424, 472, 568, OBJECT_SIZE_MAX, other_size),
     FIELD(list_object.ob_item, 432, 480, 576, 8, at.sequence.list_items),
 
-    SIZE_OF(set_object, 0, 496, 592, OTHER_SIZE_MAX, other_size),
+    SIZE_OF(set_object, 0, 496, 592, OTHER_SIZE_MAX, at.set.size),
     FIELD(set_object.table, 0, 512, 608, 8, at.set.table),
     FIELD(set_object.mask, 0, 520, 616, 8, at.set.mask),
 

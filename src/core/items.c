@@ -39,43 +39,58 @@ static int begin_set(struct object_reader *reader, pyunw_addr object, struct ite
                                                                                             : PYUNW_ERR_CORRUPT;
 }
 
-/* Where the entries of a table of keys stand, and whether they hold a hash. */
-static int find_entries(struct object_reader *reader, pyunw_addr keys, pyunw_addr *entries, bool *with_hash)
+/* A table of keys (PyDictKeysObject): where its entries stand, and how many there may be. */
+struct key_table {
+    pyunw_addr entries; /* the first one */
+    uint64_t slots;     /* of the hash table, which has more of them than there are entries */
+    bool with_hash;     /* each entry */
+};
+
+static int find_entries(struct object_reader *reader, pyunw_addr keys, struct key_table *table)
 {
     const struct layout_dict *at = &reader->target->layout.at.dict;
+    uint8_t log2_size = 0;
     uint8_t log2_bytes = 0;
     uint8_t kind = 0;
     uint64_t size = 0;
     int err;
-    *with_hash = true;
     if (at->keys_size == 0) {
         err = pyunw_object_read_byte(reader, keys + at->keys_log2_bytes, &log2_bytes);
         if (err == 0)
+            err = pyunw_object_read_byte(reader, keys + at->keys_log2_size, &log2_size);
+        if (err == 0)
             err = pyunw_object_read_byte(reader, keys + at->keys_kind, &kind);
-        if (err == 0 && (log2_bytes > 43 || kind > 2))
+        /* An index takes 1, 2, 4 or 8 bytes; the table of no keys has a size of its own (Objects/dictobject.c). */
+        if (err == 0 && (log2_size > 40 || log2_bytes < log2_size || log2_bytes > log2_size + 3 || kind > 2))
             err = PYUNW_ERR_CORRUPT;
-        *with_hash = kind == 0; /* DICT_KEYS_GENERAL */
-        *entries = keys + at->keys_indices + (UINT64_C(1) << (log2_bytes & 63u));
+        table->with_hash = kind == 0; /* DICT_KEYS_GENERAL */
+        table->entries = keys + at->keys_indices + (UINT64_C(1) << (log2_bytes & 63u));
+        table->slots = UINT64_C(1) << (log2_size & 63u);
         return err;
     }
     err = pyunw_object_read_word(reader, keys + at->keys_size, &size);
     if (err == 0 && size > MANY_SLOTS)
         err = PYUNW_ERR_CORRUPT;
     uint64_t width = size <= 0xff ? 1 : size <= 0xffff ? 2 : size <= UINT32_MAX ? 4 : 8;
-    *entries = keys + at->keys_indices + size * width;
+    table->with_hash = true;
+    table->entries = keys + at->keys_indices + size * width;
+    table->slots = size;
     return err;
 }
 
-/* A split table: the keys are shared, and the order of insertion is each dictionary's own from 3.11 on. */
-static int begin_split(struct object_reader *reader, struct items *items)
+/*
+ * A split table: the keys are shared, and the order of insertion is each dictionary's own from 3.11 on. Shared keys are
+ * only ever added to, so that what is counted here is at most what they hold when they are read afterwards.
+ */
+static int begin_values(struct object_reader *reader, pyunw_addr values, struct items *items)
 {
     const struct layout *layout = &reader->target->layout;
     uint8_t count = 0;
-    uint8_t capacity = 0;
+    uint8_t capacity = UINT8_MAX;
     int err = PYUNW_OK;
-    pyunw_addr values = items->values;
     items->kind = ITEMS_SPLIT;
     items->values = values + layout->at.dict.values_data;
+    items->entries = MANY_SLOTS;
     if (layout->at.dict.keys_size != 0)
         return PYUNW_OK;
     if (layout->at.dict.values_data != 0) {
@@ -92,27 +107,37 @@ static int begin_split(struct object_reader *reader, struct items *items)
         items->order_step = -1;
     }
     items->end = count;
-    return err;
+    items->entries = capacity;
+    return err == 0 && count > capacity ? PYUNW_ERR_CORRUPT : err;
 }
 
 static int begin_keys(struct object_reader *reader, pyunw_addr keys, pyunw_addr values, struct items *items)
 {
     const struct layout_dict *at = &reader->target->layout.at.dict;
-    bool with_hash = false;
+    struct key_table table = {0};
+    uint64_t entries = 0;
+    int err = PYUNW_OK;
     if (!plausible_address(keys) || (values != 0 && !plausible_address(values)))
         return PYUNW_ERR_CORRUPT;
-    int err = find_entries(reader, keys, &items->table, &with_hash);
+    items->kind = ITEMS_ENTRIES;
+    if (values != 0)
+        err = begin_values(reader, values, items);
     if (err == 0)
-        err = pyunw_object_read_word(reader, keys + at->keys_entry_count, &items->end);
+        err = find_entries(reader, keys, &table);
+    if (err == 0)
+        err = pyunw_object_read_word(reader, keys + at->keys_entry_count, &entries);
     if (err < 0)
         return err;
-    if (items->end > MANY_SLOTS)
-        return PYUNW_ERR_CORRUPT;
-    items->kind = ITEMS_ENTRIES;
-    items->key = with_hash ? sizeof(uint64_t) : 0;
+    items->table = table.entries;
+    items->key = table.with_hash ? sizeof(uint64_t) : 0;
     items->stride = (uint8_t)(items->key + 2 * sizeof(uint64_t));
-    items->values = values;
-    return values != 0 ? begin_split(reader, items) : PYUNW_OK;
+    if (entries > table.slots || (items->order != 0 && items->end > entries))
+        return PYUNW_ERR_CORRUPT;
+    if (items->order == 0)
+        items->end = entries;
+    else if (items->entries > entries)
+        items->entries = entries;
+    return PYUNW_OK;
 }
 
 static int begin_dict(struct object_reader *reader, pyunw_addr object, struct items *items)
@@ -155,6 +180,16 @@ static bool has_flag(const struct object_type *type, uint32_t bit)
     return (type->flags >> bit & 1u) != 0;
 }
 
+/* The dictionary that an instance points to, or a subclass's. */
+static int begin_instance_dict(struct object_reader *reader, pyunw_addr dict, struct items *items)
+{
+    struct object_type type;
+    int err = pyunw_object_type(reader, dict, &type);
+    if (err == 0 && type.kind != OBJECT_DICT)
+        err = PYUNW_ERR_CORRUPT;
+    return err < 0 ? err : begin_dict(reader, dict, items);
+}
+
 /* The values of an instance whose type keeps the keys: 0 where its dictionary has them. */
 static int find_values(struct object_reader *reader, pyunw_addr object, const struct object_type *type, pyunw_addr dict,
                        pyunw_addr *values)
@@ -176,7 +211,9 @@ static int find_values(struct object_reader *reader, pyunw_addr object, const st
         if (dict != 0 || !has_flag(type, TPFLAGS_INLINE_VALUES))
             return PYUNW_OK;
         err = pyunw_read_u64(&reader->memory, type->address + reader->target->layout.at.object.tp_basicsize, &size);
-        if (err == 0 && size <= UINT32_MAX)
+        if (err == 0 && size > UINT32_MAX)
+            err = PYUNW_ERR_CORRUPT;
+        if (err == 0)
             err = pyunw_read(&reader->memory, object + size + VALID, &valid, sizeof valid);
         *values = valid == 1 ? object + size : 0;
         return err;
@@ -197,7 +234,7 @@ static int begin_managed(struct object_reader *reader, pyunw_addr object, const 
     if (err < 0)
         return err;
     if (values == 0)
-        return dict != 0 ? pyunw_items_begin(reader, dict, OBJECT_DICT, items) : PYUNW_OK;
+        return dict != 0 ? begin_instance_dict(reader, dict, items) : PYUNW_OK;
     err = pyunw_read_u64(&reader->memory, type->address + layout->at.object.ht_cached_keys, &keys);
     return err < 0 ? err : begin_keys(reader, keys, values, items);
 }
@@ -215,7 +252,7 @@ int pyunw_items_begin_attributes(struct object_reader *reader, pyunw_addr object
     if (err < 0 || offset == 0 || offset > UINT32_MAX) /* a negative one counts from the end, which is not known */
         return err;
     err = pyunw_read_u64(&reader->memory, object + offset, &dict);
-    return err < 0 || dict == 0 ? err : pyunw_items_begin(reader, dict, OBJECT_DICT, items);
+    return err < 0 || dict == 0 ? err : begin_instance_dict(reader, dict, items);
 }
 
 /* ---- Next ---- */
@@ -232,6 +269,8 @@ static int read_slot(struct object_reader *reader, const struct items *items, ui
         int err = pyunw_read(&reader->memory, at, &ordered, sizeof ordered);
         if (err < 0)
             return err;
+        if (ordered >= items->entries)
+            return PYUNW_ERR_CORRUPT;
         index = ordered;
     }
     int err = pyunw_object_read(reader, items->table + index * items->stride, words, items->stride);

@@ -14,6 +14,7 @@ struct items {
     pyunw_addr table;  /* the first slot */
     pyunw_addr values; /* ITEMS_SPLIT: the first value */
     pyunw_addr order;  /* ITEMS_SPLIT: the first byte of the order of insertion; 0: as they stand */
+    uint64_t entries;  /* ITEMS_SPLIT: of the table and the values, which the order names one by one */
     uint64_t index;
     uint64_t end;
     uint8_t kind;   /* enum items_kind */

@@ -103,7 +103,6 @@ struct layout_code { /* PyCodeObject */
     uint32_t framesize;       /* (or 0) 3.12+: co_framesize, words */
     uint32_t argcount;        /* co_argcount, int: the positional arguments */
     uint32_t kwonlyargcount;  /* co_kwonlyargcount, int */
-    uint32_t nlocals;         /* (or 0) 3.8-3.10: co_nlocals, int */
     uint32_t varnames;        /* (or 0) 3.8-3.10: co_varnames, tuple */
     uint32_t cellvars;        /* (or 0) 3.8-3.10: co_cellvars, tuple */
     uint32_t freevars;        /* (or 0) 3.8-3.10: co_freevars, tuple */
@@ -147,6 +146,7 @@ struct layout_dict { /* PyDictObject, PyDictKeysObject, PyDictValues */
 };
 
 struct layout_set { /* PySetObject */
+    uint32_t size;
     uint32_t mask;
     uint32_t table;
 };

@@ -28,7 +28,7 @@ static const struct layout_offsets layout_tables[] = {
         .frame = { .size = 120, .executable = 32, .previous = 24, .instruction = 104, .executing = 116,
             .localsplus = 360, .locals = 56 },
         .code = { .size = 128, .flags = 36, .firstlineno = 40, .filename = 104, .name = 112, .table = 120,
-            .bytecode_object = 48, .stacksize = 32, .argcount = 16, .kwonlyargcount = 24, .nlocals = 28, .varnames = 72,
+            .bytecode_object = 48, .stacksize = 32, .argcount = 16, .kwonlyargcount = 24, .varnames = 72,
             .cellvars = 88, .freevars = 80, .cell2arg = 96 },
         .object = { .type = 8, .var_size = 16, .tp_name = 24, .tp_flags = 168, .tp_basicsize = 32, .tp_dictoffset = 288,
             .ht_qualname = 864, .ht_cached_keys = 872 },
@@ -39,7 +39,7 @@ static const struct layout_offsets layout_tables[] = {
         .sequence = { .tuple_items = 24, .list_items = 24 },
         .number = { .long_digit = 24, .float_value = 16 },
         .dict = { .keys = 32, .values = 40, .keys_size = 8, .keys_entry_count = 32, .keys_indices = 40 },
-        .set = { .mask = 32, .table = 40 },
+        .set = { .size = 200, .mask = 32, .table = 40 },
         .cell = { .value = 16 },
     },
     { /* 3.9: 3.9.18 */
@@ -52,7 +52,7 @@ static const struct layout_offsets layout_tables[] = {
         .frame = { .size = 120, .executable = 32, .previous = 24, .instruction = 104, .executing = 116,
             .localsplus = 360, .locals = 56 },
         .code = { .size = 128, .flags = 36, .firstlineno = 40, .filename = 104, .name = 112, .table = 120,
-            .bytecode_object = 48, .stacksize = 32, .argcount = 16, .kwonlyargcount = 24, .nlocals = 28, .varnames = 72,
+            .bytecode_object = 48, .stacksize = 32, .argcount = 16, .kwonlyargcount = 24, .varnames = 72,
             .cellvars = 88, .freevars = 80, .cell2arg = 96 },
         .object = { .type = 8, .var_size = 16, .tp_name = 24, .tp_flags = 168, .tp_basicsize = 32, .tp_dictoffset = 288,
             .ht_qualname = 856, .ht_cached_keys = 864 },
@@ -63,7 +63,7 @@ static const struct layout_offsets layout_tables[] = {
         .sequence = { .tuple_items = 24, .list_items = 24 },
         .number = { .long_digit = 24, .float_value = 16 },
         .dict = { .keys = 32, .values = 40, .keys_size = 8, .keys_entry_count = 32, .keys_indices = 40 },
-        .set = { .mask = 32, .table = 40 },
+        .set = { .size = 200, .mask = 32, .table = 40 },
         .cell = { .value = 16 },
     },
     { /* 3.10: 3.10.13 */
@@ -76,7 +76,7 @@ static const struct layout_offsets layout_tables[] = {
         .frame = { .size = 112, .executable = 32, .previous = 24, .instruction = 96, .executing = 108,
             .localsplus = 352, .locals = 56 },
         .code = { .size = 128, .flags = 36, .firstlineno = 40, .filename = 104, .name = 112, .table = 120,
-            .bytecode_object = 48, .stacksize = 32, .argcount = 16, .kwonlyargcount = 24, .nlocals = 28, .varnames = 72,
+            .bytecode_object = 48, .stacksize = 32, .argcount = 16, .kwonlyargcount = 24, .varnames = 72,
             .cellvars = 88, .freevars = 80, .cell2arg = 96 },
         .object = { .type = 8, .var_size = 16, .tp_name = 24, .tp_flags = 168, .tp_basicsize = 32, .tp_dictoffset = 288,
             .ht_qualname = 864, .ht_cached_keys = 872 },
@@ -87,7 +87,7 @@ static const struct layout_offsets layout_tables[] = {
         .sequence = { .tuple_items = 24, .list_items = 24 },
         .number = { .long_digit = 24, .float_value = 16 },
         .dict = { .keys = 32, .values = 40, .keys_size = 8, .keys_entry_count = 32, .keys_indices = 40 },
-        .set = { .mask = 32, .table = 40 },
+        .set = { .size = 200, .mask = 32, .table = 40 },
         .cell = { .value = 16 },
     },
     { /* 3.11: 3.11.7 */
@@ -115,7 +115,7 @@ static const struct layout_offsets layout_tables[] = {
         .number = { .long_digit = 24, .float_value = 16 },
         .dict = { .keys = 32, .values = 40, .keys_log2_size = 8, .keys_log2_bytes = 9, .keys_kind = 10,
             .keys_entry_count = 24, .keys_indices = 32 },
-        .set = { .mask = 32, .table = 40 },
+        .set = { .size = 200, .mask = 32, .table = 40 },
         .cell = { .value = 16 },
     },
     { /* 3.12: 3.12.1 */
@@ -144,7 +144,7 @@ static const struct layout_offsets layout_tables[] = {
         .number = { .long_tag = 16, .long_digit = 24, .float_value = 16 },
         .dict = { .keys = 32, .values = 40, .keys_log2_size = 8, .keys_log2_bytes = 9, .keys_kind = 10,
             .keys_entry_count = 24, .keys_indices = 32 },
-        .set = { .mask = 32, .table = 40 },
+        .set = { .size = 200, .mask = 32, .table = 40 },
         .cell = { .value = 16 },
     },
     { /* 3.13: 3.13.0 */
@@ -173,7 +173,7 @@ static const struct layout_offsets layout_tables[] = {
         .number = { .long_tag = 16, .long_digit = 24, .float_value = 16 },
         .dict = { .keys = 32, .values = 40, .keys_log2_size = 8, .keys_log2_bytes = 9, .keys_kind = 10,
             .keys_entry_count = 24, .keys_indices = 32, .values_data = 8 },
-        .set = { .mask = 32, .table = 40 },
+        .set = { .size = 200, .mask = 32, .table = 40 },
         .cell = { .value = 16 },
     },
     { /* 3.13t: 3.13.5 */
@@ -202,7 +202,7 @@ static const struct layout_offsets layout_tables[] = {
         .number = { .long_tag = 32, .long_digit = 40, .float_value = 32 },
         .dict = { .keys = 48, .values = 56, .keys_log2_size = 8, .keys_log2_bytes = 9, .keys_kind = 10,
             .keys_entry_count = 24, .keys_indices = 32, .values_data = 8 },
-        .set = { .mask = 48, .table = 56 },
+        .set = { .size = 216, .mask = 48, .table = 56 },
         .cell = { .value = 32 },
     },
     { /* 3.14: 3.14.10 */
@@ -231,7 +231,7 @@ static const struct layout_offsets layout_tables[] = {
         .number = { .long_tag = 16, .long_digit = 24, .float_value = 16 },
         .dict = { .keys = 32, .values = 40, .keys_log2_size = 8, .keys_log2_bytes = 9, .keys_kind = 10,
             .keys_entry_count = 24, .keys_indices = 32, .values_data = 8 },
-        .set = { .mask = 32, .table = 40 },
+        .set = { .size = 200, .mask = 32, .table = 40 },
         .cell = { .value = 16 },
     },
     { /* 3.14t: 3.14.10, with Py_GIL_DISABLED */
@@ -260,7 +260,7 @@ static const struct layout_offsets layout_tables[] = {
         .number = { .long_tag = 32, .long_digit = 40, .float_value = 32 },
         .dict = { .keys = 48, .values = 56, .keys_log2_size = 8, .keys_log2_bytes = 9, .keys_kind = 10,
             .keys_entry_count = 24, .keys_indices = 32, .values_data = 8 },
-        .set = { .mask = 48, .table = 56 },
+        .set = { .size = 216, .mask = 48, .table = 56 },
         .cell = { .value = 32 },
     },
     { /* 3.15: 3.15.2 */
@@ -289,7 +289,7 @@ static const struct layout_offsets layout_tables[] = {
         .number = { .long_tag = 16, .long_digit = 24, .float_value = 16 },
         .dict = { .keys = 32, .values = 40, .keys_log2_size = 8, .keys_log2_bytes = 9, .keys_kind = 10,
             .keys_entry_count = 24, .keys_indices = 32, .values_data = 8 },
-        .set = { .mask = 32, .table = 40 },
+        .set = { .size = 200, .mask = 32, .table = 40 },
         .cell = { .value = 16 },
     },
     { /* 3.15t: 3.15.2, with Py_GIL_DISABLED */
@@ -318,7 +318,7 @@ static const struct layout_offsets layout_tables[] = {
         .number = { .long_tag = 32, .long_digit = 40, .float_value = 32 },
         .dict = { .keys = 48, .values = 56, .keys_log2_size = 8, .keys_log2_bytes = 9, .keys_kind = 10,
             .keys_entry_count = 24, .keys_indices = 32, .values_data = 8 },
-        .set = { .mask = 48, .table = 56 },
+        .set = { .size = 216, .mask = 48, .table = 56 },
         .cell = { .value = 32 },
     },
 };

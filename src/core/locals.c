@@ -47,6 +47,9 @@ enum { KIND_HIDDEN = 0x10, KIND_CELL = 0x40, KIND_FREE = 0x80 };
 /* More than code has, and more than is worth the search for the cells of arguments. */
 enum { MANY_SLOTS = 1 << 16, MANY_PAIRS = 1 << 20 };
 
+/* Slots of a namespace that are looked at for its next variable: all others in a row are of names that were deleted. */
+enum { SLOTS_IN_A_ROW = 1 << 20 };
+
 /* ---- The frame ---- */
 
 static int read_frame_words(const struct target *target, const struct memory *memory, pyunw_addr frame,
@@ -223,7 +226,7 @@ static int read_name(const struct locals *locals, pyunw_addr object, pyunw_local
     struct text text;
     size_t length = 0;
     bool cut = false;
-    int err = pyunw_text_open(locals->reader.target, &locals->reader.memory, object, &text);
+    int err = pyunw_text_open(locals->reader.target, &locals->reader.memory, object, MAX_STR, &text);
     if (err == 0)
         err = pyunw_text_to_utf8(&text, TEXT_KEEP_BEGINNING, local->name, sizeof local->name, &length, &cut);
     local->name_length = (uint16_t)length;
@@ -344,15 +347,23 @@ static int next_slot(struct locals *locals, pyunw_local *local)
     return 0;
 }
 
+/* A key of a namespace need not be a str: one that is none is no variable. */
+static bool is_other_key(struct locals *locals, pyunw_addr key)
+{
+    struct object_type type;
+    return pyunw_object_type(&locals->reader, key, &type) == 0 && type.kind != OBJECT_STR;
+}
+
 static int next_item(struct locals *locals, pyunw_local *local)
 {
     pyunw_addr key = 0;
+    locals->reader.slots_left = SLOTS_IN_A_ROW;
     for (;;) {
         int result = pyunw_items_next(&locals->reader, &locals->items, &key, &local->object);
         if (result != 1)
             return result;
         local->flags = 0;
-        if (read_name(locals, key, local) != PYUNW_ERR_CORRUPT) /* a key need not be a str */
+        if (read_name(locals, key, local) == 0 || !is_other_key(locals, key))
             return 1;
     }
 }

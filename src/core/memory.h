@@ -41,7 +41,7 @@ static inline enum load_kind load_kind_of(const struct memory *memory)
     return memory->kind == MEMORY_TRAPPED ? LOAD_TRAPPED : LOAD_COPY;
 }
 
-/* Copy size bytes from address, all or nothing: 0, PYUNW_ERR_FAULT, or what the image's reader says. */
+/* Copy size bytes from address, all or nothing: 0 or PYUNW_ERR_FAULT, whatever error an image's reader gave. */
 int pyunw_read(const struct memory *memory, pyunw_addr address, void *buffer, size_t size);
 
 /* Copy as many of size bytes as can be had before the next page ends, and at least min. The count, or an error. */

@@ -71,12 +71,37 @@ static enum object_kind kind_of_flags(uint64_t flags)
     return OBJECT_OTHER;
 }
 
+/* A kind that tp_flags tell, of the type itself and of its subclasses. */
+static bool is_flagged(enum object_kind kind)
+{
+    return kind == OBJECT_BOOL || kind == OBJECT_INT || kind == OBJECT_LIST || kind == OBJECT_TUPLE ||
+           kind == OBJECT_BYTES || kind == OBJECT_STR || kind == OBJECT_DICT || kind == OBJECT_TYPE;
+}
+
 struct named_kind {
     char name[20];
     uint8_t kind;
 };
 
-/* A type of the interpreter's own that nothing but its name tells. */
+/* tp_basicsize of a type of the interpreter's own that no flag tells. */
+static uint64_t size_of_kind(const struct layout_offsets *at, enum object_kind kind)
+{
+    switch (kind) {
+    case OBJECT_FLOAT:
+        return at->number.float_value + sizeof(double);
+    case OBJECT_CELL:
+        return at->cell.value + sizeof(pyunw_addr);
+    case OBJECT_SET:
+    case OBJECT_FROZENSET:
+        return at->set.size;
+    case OBJECT_FROZENDICT: /* PyDictObject and a hash: 3.15+ */
+        return at->dict.values + sizeof(pyunw_addr) + sizeof(uint64_t);
+    default: /* the single objects: nothing but a PyObject */
+        return at->object.type + sizeof(pyunw_addr);
+    }
+}
+
+/* A type of the interpreter's own, so its name says. */
 static enum object_kind kind_of_name(const char *name)
 {
     static const struct named_kind kinds[] = {
@@ -149,11 +174,33 @@ static void read_qualified_name(struct object_reader *reader, struct object_type
     char name[TYPE_NAME_SIZE];
     if (has_dot(type->name) ||
         pyunw_read_u64(&reader->memory, type->address + reader->target->layout.at.object.ht_qualname, &object) < 0 ||
-        pyunw_text_open(reader->target, &reader->memory, object, &text) < 0 ||
+        pyunw_text_open(reader->target, &reader->memory, object, MAX_STR, &text) < 0 ||
         pyunw_text_to_utf8(&text, TEXT_KEEP_BEGINNING, name, sizeof name, &length, &cut) < 0 || length == 0)
         return;
     memcpy(type->name, name, sizeof name);
     type->name_cut = cut;
+}
+
+/* What a static type's name says it is, it is only where flags and size say the same. */
+static int check_named_kind(struct object_reader *reader, struct object_type *type)
+{
+    const struct layout_offsets *at = &reader->target->layout.at;
+    enum object_kind named = kind_of_name(type->name);
+    enum object_kind flagged = named == OBJECT_BOOL ? OBJECT_INT : named;
+    uint64_t size = 0;
+    if (named == OBJECT_OTHER)
+        return PYUNW_OK;
+    if (is_flagged(named)) {
+        type->subclass = type->kind != flagged;
+        type->kind = type->subclass ? type->kind : named;
+        return PYUNW_OK;
+    }
+    int err = pyunw_read_u64(&reader->memory, type->address + at->object.tp_basicsize, &size);
+    if (err < 0 || type->kind != OBJECT_OTHER || size != size_of_kind(at, named))
+        return err;
+    type->kind = named;
+    type->subclass = false;
+    return PYUNW_OK;
 }
 
 int pyunw_object_describe_type(struct object_reader *reader, struct object_type *type)
@@ -176,12 +223,7 @@ int pyunw_object_describe_type(struct object_reader *reader, struct object_type 
         read_qualified_name(reader, type);
         return PYUNW_OK;
     }
-    enum object_kind named = kind_of_name(type->name);
-    if (named != OBJECT_OTHER) {
-        type->kind = named;
-        type->subclass = false;
-    }
-    return PYUNW_OK;
+    return check_named_kind(reader, type);
 }
 
 int pyunw_object_type(struct object_reader *reader, pyunw_addr object, struct object_type *type)

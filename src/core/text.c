@@ -24,7 +24,7 @@ static uint64_t word_of(const uint8_t *bytes, uint32_t offset)
 }
 
 /* 3.8-3.11: a string that was never made ready has its characters in wstr (wchar_t is 4 bytes on Linux). */
-static int open_wide(const struct target *target, const uint8_t *header, struct text *text)
+static int open_wide(const struct target *target, const uint8_t *header, uint64_t bound, struct text *text)
 {
     const struct layout_text *at = &target->layout.at.text;
     if (at->wide == 0)
@@ -33,10 +33,11 @@ static int open_wide(const struct target *target, const uint8_t *header, struct 
     text->length = word_of(header, at->wide_length);
     text->width = 4;
     text->ascii = false;
-    return text->data != 0 && text->length < MAX_TEXT ? PYUNW_OK : PYUNW_ERR_CORRUPT;
+    return text->data != 0 && text->length < bound ? PYUNW_OK : PYUNW_ERR_CORRUPT;
 }
 
-int pyunw_text_open(const struct target *target, const struct memory *memory, pyunw_addr object, struct text *text)
+int pyunw_text_open(const struct target *target, const struct memory *memory, pyunw_addr object, uint64_t bound,
+                    struct text *text)
 {
     const struct layout *layout = &target->layout;
     const struct layout_text *at = &layout->at.text;
@@ -66,8 +67,8 @@ int pyunw_text_open(const struct target *target, const struct memory *memory, py
         got = (int)header_size;
     }
     if (!ready)
-        return open_wide(target, text->buffer, text);
-    if (text->length >= MAX_TEXT || (text->width != 1 && text->width != 2 && text->width != 4))
+        return open_wide(target, text->buffer, bound, text);
+    if (text->length >= bound || (text->width != 1 && text->width != 2 && text->width != 4))
         return PYUNW_ERR_CORRUPT;
     if (!compact) {
         text->data = word_of(text->buffer, at->any_data);
@@ -134,11 +135,6 @@ int pyunw_text_next(struct text_reader *reader, uint32_t *code_point)
 }
 
 /* ---- UTF-8 ---- */
-
-static char hex_digit(uint32_t value)
-{
-    return "0123456789abcdef"[value & 15u];
-}
 
 size_t pyunw_utf8_encode(uint32_t code_point, char out[6])
 {

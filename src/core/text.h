@@ -7,8 +7,9 @@
 
 #include "target.h"
 
-/* A bound on foreign lengths: longer than any name or path. */
+/* Bounds on foreign lengths: longer than any name or path, which are read whole; longer than any str in memory. */
 enum { MAX_TEXT = 1 << 24 };
+static const uint64_t MAX_STR = UINT64_C(1) << 40;
 
 /* Where the characters of a str object are. */
 struct text {
@@ -22,8 +23,12 @@ struct text {
     uint8_t buffer[80];
 };
 
-/* Look at a str object: 0, PYUNW_ERR_FAULT, or PYUNW_ERR_CORRUPT where it is none. */
-int pyunw_text_open(const struct target *target, const struct memory *memory, pyunw_addr object, struct text *text);
+/*
+ * Look at a str object: 0, PYUNW_ERR_FAULT, or PYUNW_ERR_CORRUPT where it is none, or has bound or more characters
+ * (MAX_TEXT, or MAX_STR where only a part of it will be read).
+ */
+int pyunw_text_open(const struct target *target, const struct memory *memory, pyunw_addr object, uint64_t bound,
+                    struct text *text);
 
 /* Code points in order, a buffer at a time. */
 struct text_reader {
@@ -59,6 +64,11 @@ bool pyunw_text_copy_ascii(const struct target *target, const struct memory *mem
 
 /* Bytes that the whole text takes as UTF-8. */
 int pyunw_text_utf8_length(const struct text *text, size_t *length);
+
+static inline char hex_digit(uint64_t value)
+{
+    return "0123456789abcdef"[value & 15u];
+}
 
 /* Encode one code point as pyunw_text_to_utf8() does: 1 to 6 bytes. */
 size_t pyunw_utf8_encode(uint32_t code_point, char out[6]);

@@ -34,9 +34,11 @@ static void put_hexadecimal(struct writer *writer, pyunw_addr digits, uint64_t c
             put_unreadable(writer);
             return;
         }
+        if (writer->text.full)
+            return;
         held = held << DIGIT_BITS | digit;
         for (held_bits += DIGIT_BITS; held_bits >= 4; held_bits -= 4) {
-            char nibble = "0123456789abcdef"[held >> (held_bits - 4) & 15u];
+            char nibble = hex_digit(held >> (held_bits - 4));
             leading = leading && nibble == '0';
             if (leading)
                 continue;
@@ -66,6 +68,14 @@ static int read_int_size(struct writer *writer, pyunw_addr object, uint64_t *cou
     return err;
 }
 
+/* CPython leaves no leading zero: where one stands, the count is wrong, or this is no int. */
+static bool has_leading_zero(struct writer *writer, pyunw_addr digits, uint64_t count)
+{
+    uint32_t first = 0;
+    return count > 0 && pyunw_object_read_int(&writer->reader, digits + (count - 1) * sizeof first, &first) == 0 &&
+           first == 0;
+}
+
 void pyunw_value_put_int(struct writer *writer, pyunw_addr object, bool is_bool)
 {
     static const uint64_t many_digits = UINT64_C(1) << 32;
@@ -74,7 +84,7 @@ void pyunw_value_put_int(struct writer *writer, pyunw_addr object, bool is_bool)
     uint64_t count = 0;
     bool negative = false;
     int err = read_int_size(writer, object, &count, &negative);
-    if (err < 0 || count > many_digits || (is_bool && count > 1)) {
+    if (err < 0 || count > many_digits || (is_bool && count > 1) || has_leading_zero(writer, digits_at, count)) {
         put_unreadable(writer);
         return;
     }
@@ -113,8 +123,8 @@ void pyunw_value_put_float(struct writer *writer, pyunw_addr object)
 
 /* ---- Texts ---- */
 
-/* Between these a text is written as it is, but for what is invisible. */
-enum { NO_QUOTE = 1 };
+/* No quote is escaped then. */
+static const char NO_QUOTE = '\0';
 
 /* The quote that repr() takes: ' unless only that one is inside. */
 struct quotes {
@@ -133,18 +143,26 @@ static char quote_of(const struct quotes *quotes)
     return quotes->has_single && !quotes->has_double ? '"' : '\'';
 }
 
-/* Read what is to be shown: to look which quotes it holds, or to write it between them (quote is not 0). */
+/* The characters that may be shown: as many as the limit says, and no more than there is room for. */
+static uint64_t characters_to_show(const struct writer *writer)
+{
+    size_t room = writer->text.full ? 0 : writer->text.size - writer->text.used;
+    return room < (size_t)writer->limits.characters ? room : (size_t)writer->limits.characters;
+}
+
+/* Read what is to be shown: to look which quotes it holds, or (quotes is NULL) to write it between them. */
 static NOINLINE int pass_over_text(struct writer *writer, const struct text *text, char quote, struct quotes *quotes)
 {
+    uint64_t count = characters_to_show(writer);
     struct text_reader characters;
     uint32_t code_point = 0;
     int result = 0;
     pyunw_text_begin(text, 0, &characters);
-    for (int n = 0; n < writer->limits.characters; n++) {
+    for (uint64_t n = 0; n < count && !writer->text.full; n++) {
         result = pyunw_text_next(&characters, &code_point);
         if (result != 1)
             return result;
-        if (quote == '\0')
+        if (quotes != NULL)
             see(quotes, code_point);
         else
             pyunw_value_text_quoted(&writer->text, code_point, quote);
@@ -156,14 +174,14 @@ void pyunw_value_put_str(struct writer *writer, pyunw_addr object)
 {
     struct text text;
     struct quotes quotes = {false, false};
-    if (pyunw_text_open(writer->reader.target, &writer->reader.memory, object, &text) < 0 ||
-        pass_over_text(writer, &text, '\0', &quotes) < 0) {
+    if (pyunw_text_open(writer->reader.target, &writer->reader.memory, object, MAX_STR, &text) < 0 ||
+        pass_over_text(writer, &text, NO_QUOTE, &quotes) < 0) {
         put_unreadable(writer);
         return;
     }
     char quote = quote_of(&quotes);
     pyunw_value_text_bytes(&writer->text, &quote, 1);
-    int err = pass_over_text(writer, &text, quote, &quotes);
+    int err = pass_over_text(writer, &text, quote, NULL);
     pyunw_value_text_bytes(&writer->text, &quote, 1);
     if (err < 0)
         put_unreadable(writer);
@@ -173,12 +191,13 @@ void pyunw_value_put_str(struct writer *writer, pyunw_addr object)
 
 static int pass_over_bytes(struct writer *writer, pyunw_addr data, uint64_t size, char quote, struct quotes *quotes)
 {
-    for (uint64_t n = 0; n < size && n < (uint64_t)writer->limits.characters; n++) {
+    uint64_t count = characters_to_show(writer);
+    for (uint64_t n = 0; n < size && n < count && !writer->text.full; n++) {
         uint8_t byte = 0;
         int err = pyunw_object_read_byte(&writer->reader, data + n, &byte);
         if (err < 0)
             return err;
-        if (quote == '\0')
+        if (quotes != NULL)
             see(quotes, byte);
         else
             pyunw_value_text_quoted_byte(&writer->text, byte, quote);
@@ -193,14 +212,14 @@ void pyunw_value_put_bytes(struct writer *writer, pyunw_addr object)
     struct quotes quotes = {false, false};
     uint64_t size = 0;
     if (pyunw_object_read_word(&writer->reader, object + at->size, &size) < 0 || size > many_bytes ||
-        pass_over_bytes(writer, object + at->data, size, '\0', &quotes) < 0) {
+        pass_over_bytes(writer, object + at->data, size, NO_QUOTE, &quotes) < 0) {
         put_unreadable(writer);
         return;
     }
     char quote = quote_of(&quotes);
     put(writer, "b");
     pyunw_value_text_bytes(&writer->text, &quote, 1);
-    int err = pass_over_bytes(writer, object + at->data, size, quote, &quotes);
+    int err = pass_over_bytes(writer, object + at->data, size, quote, NULL);
     pyunw_value_text_bytes(&writer->text, &quote, 1);
     if (err < 0)
         put_unreadable(writer);
@@ -211,9 +230,8 @@ void pyunw_value_put_bytes(struct writer *writer, pyunw_addr object)
 void pyunw_value_put_attribute_name(struct writer *writer, pyunw_addr object)
 {
     struct text text;
-    struct quotes unused = {false, false};
-    if (pyunw_text_open(writer->reader.target, &writer->reader.memory, object, &text) < 0 ||
-        pass_over_text(writer, &text, NO_QUOTE, &unused) < 0)
+    if (pyunw_text_open(writer->reader.target, &writer->reader.memory, object, MAX_STR, &text) < 0 ||
+        pass_over_text(writer, &text, NO_QUOTE, NULL) < 0)
         put_unreadable(writer);
     else if (text.length > (uint64_t)writer->limits.characters)
         put_cut(writer);

@@ -30,11 +30,6 @@ void pyunw_value_text_string(struct value_text *text, const char *string)
     pyunw_value_text_bytes(text, string, length);
 }
 
-static char hex_digit(uint64_t value)
-{
-    return "0123456789abcdef"[value & 15u];
-}
-
 void pyunw_value_text_hex(struct value_text *text, uint64_t value)
 {
     char digits[18];

@@ -23,7 +23,7 @@ void pyunw_value_text_bytes(struct value_text *text, const char *bytes, size_t s
 void pyunw_value_text_string(struct value_text *text, const char *string);
 void pyunw_value_text_hex(struct value_text *text, uint64_t value);
 
-/* One character inside quotes, as repr() writes it: quote is ' or ". */
+/* One character inside quotes, as repr() writes it: quote is ' or ", or 0 where none is to be escaped. */
 void pyunw_value_text_quoted(struct value_text *text, uint32_t code_point, char quote);
 
 /* The same of a byte of bytes. */

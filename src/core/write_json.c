@@ -33,7 +33,8 @@ static void write_text(struct output *output, const struct walk *walk, pyunw_add
     struct text_reader reader;
     uint32_t code_point = 0;
     size_t length = 0;
-    if (pyunw_text_open(walk->target, &walk->memory, object, &text) < 0 || pyunw_text_utf8_length(&text, &length) < 0) {
+    if (pyunw_text_open(walk->target, &walk->memory, object, MAX_TEXT, &text) < 0 ||
+        pyunw_text_utf8_length(&text, &length) < 0) {
         pyunw_output_string(output, "null");
         return;
     }

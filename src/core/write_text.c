@@ -34,7 +34,7 @@ static void write_escaped(struct output *output, const struct text *text)
 static void write_text_or_unknown(struct output *output, const struct walk *walk, pyunw_addr object, const char *quote)
 {
     struct text text;
-    if (pyunw_text_open(walk->target, &walk->memory, object, &text) < 0) {
+    if (pyunw_text_open(walk->target, &walk->memory, object, MAX_STR, &text) < 0) {
         pyunw_output_string(output, "???");
         return;
     }

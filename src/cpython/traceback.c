@@ -277,7 +277,7 @@ static void fill_text(const struct target *target, const struct memory *memory, 
     size_t length = 0;
     bool truncated = false;
     buffer[0] = '\0';
-    if (pyunw_text_open(target, memory, object, &text) < 0 ||
+    if (pyunw_text_open(target, memory, object, MAX_STR, &text) < 0 ||
         pyunw_text_to_utf8(&text, keep, buffer, size, &length, &truncated) < 0 || !truncated)
         return;
     char *kept = keep == TEXT_KEEP_END ? buffer + ELLIPSIS_LENGTH : buffer;
@@ -336,7 +336,7 @@ static int fill_escaped(const struct target *target, const struct memory *memory
     uint32_t code_point = 0;
     size_t done = 0;
     buffer[0] = '\0';
-    if (pyunw_text_open(target, memory, object, &text) < 0)
+    if (pyunw_text_open(target, memory, object, MAX_STR, &text) < 0)
         return 0;
     pyunw_text_begin(&text, 0, &reader);
     while (pyunw_text_next(&reader, &code_point) == 1) {
