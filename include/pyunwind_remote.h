@@ -298,6 +298,18 @@ enum pyunw_native_end {
 PYUNW_API int pyunw_native_open(pyunw_native **native, pyunw_pause *pause, const pyunw_options *options);
 
 /**
+ * Open the native stacks of a process that is not stopped, where the system forbids that: only
+ * pyunw_native_walk_context() can be used then, for a thread that waits in a signal handler until it is done.
+ * @param native   Out: the handle; NULL when it fails.
+ * @param pid      As for pyunw_open_pid().
+ * @param options  NULL for the defaults; only message and message_size are used, as by pyunw_open_pid().
+ * @return 0; PYUNW_ERR_ARGUMENT; PYUNW_ERR_NO_PROCESS, PYUNW_ERR_PERMISSION where what it has mapped may not be read;
+ *         PYUNW_ERR_SYSTEM where memory, /proc or elfutils fail (the message says which).
+ * Signal-safe: no. Allocates: yes. Threads: any, one handle each. Since: 0.1.
+ */
+PYUNW_API int pyunw_native_open_pid(pyunw_native **native, pid_t pid, const pyunw_options *options);
+
+/**
  * Open the native stacks in a core file: as pyunw_native_open(), of the registers that it has of each thread.
  *
  * Files are those that pyunw_core_file_at() tells to be used, wherever they were found; of others what the core has of
@@ -328,7 +340,7 @@ PYUNW_API int pyunw_native_walk(pyunw_native *native, pid_t task, pyunw_native_f
 /**
  * Walk the native stack of a thread from where a signal interrupted it, while its handler waits: pyunw_native_walk()
  * from other registers. Where it had jumped to what is no code, the frame that jumped follows.
- * @param native   Of pyunw_native_open().
+ * @param native   Of pyunw_native_open() or pyunw_native_open_pid().
  * @param task     As for pyunw_native_walk().
  * @param context  Where the handler's third argument, a ucontext_t, lies in the process.
  * @return As pyunw_native_walk(); PYUNW_ERR_FAULT where context cannot be read; PYUNW_ERR_UNSUPPORTED for a core file.

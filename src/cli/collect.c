@@ -12,7 +12,6 @@
 #include "crash_snapshot.h"
 #include "document.h"
 #include "finish.h"
-#include "process_figures.h"
 #include "report_folder.h"
 #include "report_output.h"
 #include "report_size.h"
@@ -174,13 +173,10 @@ static json_t *read_records(const struct collect *collect)
 
 /* ---- The report ---- */
 
-static bool read_process(const struct collect *collect, json_t *document, int *status)
+static struct crash_wish wish_of(const struct collect *collect, const json_t *document)
 {
-    char message[1024] = "";
-    struct crash_snapshot crash;
     json_t *record = json_loads(collect->fault, 0, NULL);
     const char *context = json_string_value(json_object_get(record, "context"));
-    const char *threads = variable("PYUNWIND_THREADS");
     int64_t rest = collect->deadline - now();
     const struct crash_wish wish = {
         .thread = collect->thread,
@@ -188,29 +184,55 @@ static bool read_process(const struct collect *collect, json_t *document, int *s
         .crashed = json_is_object(json_object_get(document, "signal")),
         .native = is_set("PYUNWIND_NATIVE", true),
         .locals = is_set("PYUNWIND_LOCALS", false),
-        .only_crashed = threads != NULL && strcmp(threads, "crashed") == 0,
         .limit = rest > 0 ? (int)rest : 1,
     };
     json_decref(record);
-    int err = crash_snapshot_read(collect->pid, &wish, &crash, message, sizeof message);
-    if (err == 0 && !crash.has_python) {
-        *status = COLLECT_DONE; /* none of ours */
-        crash_snapshot_free(&crash);
-        return false;
-    }
-    if (err == 0)
-        (void)crash_document_complete(document, &crash, is_set("PYUNWIND_COMMAND", true));
-    else
-        (void)json_array_append_new(json_object_get(document, "notes"), json_string(message));
-    *status = err == PYUNW_ERR_PERMISSION ? COLLECT_REFUSED : COLLECT_DONE;
-    crash_snapshot_free(&crash);
-    return err != PYUNW_ERR_PERMISSION;
+    return wish;
 }
 
-/* What can be told without the right to read the process. */
-static void read_figures(const struct collect *collect, json_t *document)
+static void add_note(json_t *document, const char *note)
 {
-    crash_document_add_process(document, collect->pid, is_set("PYUNWIND_COMMAND", true));
+    json_t *text = json_string(note);
+    if (text != NULL)
+        (void)json_array_append_new(json_object_get(document, "notes"), text);
+    (void)json_object_set_new(document, "status", json_string("partial"));
+}
+
+/* What can be told without the right to stop the process. */
+static void read_what_may_be_read(const struct collect *collect, const struct crash_wish *wish, json_t *document)
+{
+    struct crash_snapshot crash;
+    int err = crash_snapshot_read_crashed(collect->pid, wish, &crash);
+    crash_document_add(document, collect->pid, err == 0 ? &crash : NULL, is_set("PYUNWIND_COMMAND", true));
+    crash_snapshot_free(&crash);
+}
+
+/* What is to be done with the document: it is written, or the handler is told another thing. */
+enum outcome { OUTCOME_WRITE, OUTCOME_REFUSED, OUTCOME_NO_PYTHON };
+
+static enum outcome read_process(const struct collect *collect, json_t *document)
+{
+    char message[1024] = "";
+    struct crash_snapshot crash;
+    const struct crash_wish wish = wish_of(collect, document);
+    enum outcome outcome = OUTCOME_WRITE;
+    if (!collect->from_process) {
+        read_what_may_be_read(collect, &wish, document);
+        return OUTCOME_WRITE;
+    }
+    int err = crash_snapshot_read(collect->pid, &wish, &crash, message, sizeof message);
+    if (err == PYUNW_ERR_PERMISSION) {
+        outcome = OUTCOME_REFUSED;
+    } else if (err < 0) {
+        read_what_may_be_read(collect, &wish, document);
+        add_note(document, message);
+    } else if (!crash.has_python) {
+        outcome = OUTCOME_NO_PYTHON;
+    } else {
+        (void)crash_document_complete(document, &crash, is_set("PYUNWIND_COMMAND", true));
+    }
+    crash_snapshot_free(&crash);
+    return outcome;
 }
 
 static int open_folder(const struct collect *collect)
@@ -306,12 +328,24 @@ static void run_hook(const struct collect *collect, const char *file)
         (void)poll(NULL, 0, moment);
 }
 
+/* The one that crashed comes first. */
+static void leave_out_others(json_t *document)
+{
+    const char *wanted = variable("PYUNWIND_THREADS");
+    json_t *threads = json_object_get(document, "threads");
+    if (wanted == NULL || strcmp(wanted, "crashed") != 0)
+        return;
+    while (json_array_size(threads) > 1)
+        (void)json_array_remove(threads, json_array_size(threads) - 1);
+}
+
 static int finish(const struct collect *collect, json_t *document)
 {
     char name[128];
     char stored[REPORT_STORED_SIZE] = "";
     long size = number_of("PYUNWIND_REPORT_SIZE", DEFAULT_REPORT_SIZE);
     int folder = open_folder(collect);
+    leave_out_others(document);
     report_fold(document);
     report_limit(document, size > 0 ? (size_t)size : DEFAULT_REPORT_SIZE);
     choose_name(collect, name, sizeof name);
@@ -335,15 +369,17 @@ static int collect_report(const struct collect *collect)
     json_t *document = read_records(collect);
     if (document == NULL)
         return COLLECT_FAILED;
-    if (collect->from_process && !read_process(collect, document, &status)) {
-        if (status == COLLECT_DONE)
-            remove_partial(collect, collect->folder);
-        json_decref(document);
-        return status;
+    switch (read_process(collect, document)) {
+    case OUTCOME_WRITE:
+        status = finish(collect, document);
+        break;
+    case OUTCOME_REFUSED:
+        status = COLLECT_REFUSED;
+        break;
+    case OUTCOME_NO_PYTHON: /* none of ours */
+        remove_partial(collect, collect->folder);
+        break;
     }
-    if (!collect->from_process)
-        read_figures(collect, document);
-    status = finish(collect, document);
     json_decref(document);
     return status;
 }

@@ -215,7 +215,21 @@ bool crash_document_complete(json_t *document, const struct crash_snapshot *cras
     return true;
 }
 
-void crash_document_add_process(json_t *document, pid_t pid, bool with_command)
+/* Beside the Python frames: nothing says how they lie among each other. */
+static void take_native_stack(json_t *document, const struct crash_snapshot *crash)
+{
+    static const char *const keys[] = {"native_status", "native_frames"};
+    json_t *process = dump_process(&crash->snapshot);
+    const json_t *native = json_array_get(json_object_get(process, "threads"), 0);
+    json_t *crashed = json_array_get(json_object_get(document, "threads"), 0);
+    for (size_t n = 0; native != NULL && n < sizeof keys / sizeof keys[0]; n++) {
+        if (json_is_true(json_object_get(crashed, "crashed")))
+            (void)json_object_set(crashed, keys[n], json_object_get(native, keys[n]));
+    }
+    json_decref(process);
+}
+
+void crash_document_add(json_t *document, pid_t pid, const struct crash_snapshot *crash, bool with_command)
 {
     struct snapshot snapshot = {0};
     bool good = process_info_read(pid, &snapshot.info);
@@ -225,5 +239,9 @@ void crash_document_add_process(json_t *document, pid_t pid, bool with_command)
     json_decref(process);
     process_info_free(&snapshot.info);
     take_figures(document, pid);
-    crash_diagnose(document, NULL, NULL);
+    if (crash != NULL) {
+        take_native_stack(document, crash);
+        take_libraries(document, crash);
+    }
+    crash_diagnose(document, crash != NULL ? crash->maps : NULL, crash != NULL ? crash->abort_message : NULL);
 }

@@ -15,7 +15,10 @@
  */
 bool crash_document_complete(json_t *document, const struct crash_snapshot *crash, bool with_command);
 
-/* Add what /proc tells of a process to those who may not read its memory. */
-void crash_document_add_process(json_t *document, pid_t pid, bool with_command);
+/*
+ * The same where only the handler could read the process: add what /proc tells, and the native stack of the thread that
+ * crashed (crash_snapshot_read_crashed()); crash NULL: without that.
+ */
+void crash_document_add(json_t *document, pid_t pid, const struct crash_snapshot *crash, bool with_command);
 
 #endif

@@ -108,6 +108,14 @@ static char *read_maps(pid_t pid)
     return read_whole_list(path, &size);
 }
 
+static void keep_crashed_task(struct process_info *info, pid_t thread)
+{
+    const struct task *task = process_info_task(info, (uint64_t)thread);
+    if (task != NULL)
+        info->tasks[0] = *task;
+    info->task_count = task != NULL ? 1 : 0;
+}
+
 int crash_snapshot_read(pid_t pid, const struct crash_wish *wish, struct crash_snapshot *crash, char *message,
                         size_t message_size)
 {
@@ -135,6 +143,29 @@ int crash_snapshot_read(pid_t pid, const struct crash_wish *wish, struct crash_s
     native_stacks_describe(snapshot);
     put_crashed_first(snapshot);
     return 0;
+}
+
+int crash_snapshot_read_crashed(pid_t pid, const struct crash_wish *wish, struct crash_snapshot *crash)
+{
+    const pyunw_target no_target = {0};
+    struct snapshot *snapshot = &crash->snapshot;
+    *crash = (struct crash_snapshot){.python_error = PYUNW_ERR_PERMISSION, .is_finalizing = -1};
+    if (wish->context == 0 || !wish->native)
+        return PYUNW_ERR_ARGUMENT;
+    const pyunw_options options = {
+        .size = sizeof options, .message = crash->why_native, .message_size = sizeof crash->why_native};
+    int err = pyunw_native_open_pid(&snapshot->native, pid, &options);
+    if (err < 0)
+        return err;
+    (void)process_info_read(pid, &snapshot->info);
+    snapshot->crash = (struct crash){.is_known = true, .thread = wish->thread, .context = wish->context};
+    keep_crashed_task(&snapshot->info, wish->thread);
+    err = native_stacks_read(&no_target, snapshot);
+    read_modules(crash);
+    crash->maps = read_maps(pid);
+    crash->abort_message = abort_message_read(pid, crash->modules, crash->module_count);
+    native_stacks_describe(snapshot);
+    return err;
 }
 
 void crash_snapshot_free(struct crash_snapshot *crash)

@@ -15,7 +15,6 @@ struct crash_wish {
     bool crashed;       /* else the process goes on */
     bool native;
     bool locals;
-    bool only_crashed;
     int limit; /* milliseconds that it may stand */
 };
 
@@ -37,6 +36,12 @@ struct crash_snapshot {
  */
 int crash_snapshot_read(pid_t pid, const struct crash_wish *wish, struct crash_snapshot *crash, char *message,
                         size_t message_size);
+
+/*
+ * Read the native stack of the thread that crashed, where the process may not be stopped: it waits in its handler. Of
+ * other threads nothing. 0, or why not. What was read is to be freed, also then.
+ */
+int crash_snapshot_read_crashed(pid_t pid, const struct crash_wish *wish, struct crash_snapshot *crash);
 
 void crash_snapshot_free(struct crash_snapshot *crash);
 

@@ -22,7 +22,8 @@ struct block {
 };
 
 struct process_source {
-    pyunw_pause *pause;
+    pid_t pid;
+    pyunw_pause *pause; /* NULL: it is not stopped */
     struct process_maps maps;
     struct native_files files;
     const struct task_registers *registers; /* the pause's own */
@@ -33,13 +34,19 @@ struct process_source {
 
 /* ---- Memory ---- */
 
+static int read_bytes(const struct process_source *source, pyunw_addr address, void *buffer, size_t size)
+{
+    return source->pause != NULL ? pyunw_pause_read_image(pyunw_pause_context(source->pause), address, buffer, size)
+                                 : pyunw_process_read_image(process_context(source->pid), address, buffer, size);
+}
+
 static const struct block *read_block(struct process_source *source, pyunw_addr address)
 {
     struct block *block = &source->blocks[address / BLOCK_SIZE % BLOCK_COUNT];
     if (block->address == address)
         return block;
     block->address = 0;
-    if (pyunw_pause_read_image(pyunw_pause_context(source->pause), address, block->bytes, BLOCK_SIZE) < 0)
+    if (read_bytes(source, address, block->bytes, BLOCK_SIZE) < 0)
         return NULL;
     block->address = address;
     return block;
@@ -51,7 +58,7 @@ static bool read_word(Dwfl *dwfl, Dwarf_Addr address, Dwarf_Word *result, void *
     size_t at = address % BLOCK_SIZE;
     (void)dwfl;
     if (at > BLOCK_SIZE - sizeof *result)
-        return pyunw_pause_read_image(pyunw_pause_context(source->pause), address, result, sizeof *result) == 0;
+        return read_bytes(source, address, result, sizeof *result) == 0;
     const struct block *block = read_block(source, address - at);
     if (block == NULL)
         return false;
@@ -141,32 +148,34 @@ static int report_files(struct process_source *source, pid_t pid, Dwfl *dwfl)
     return err < 0 ? err : pyunw_native_files_report(&source->files, &files, dwfl);
 }
 
+/* Of a process that is not stopped no registers can be had. */
+static int read_registers(struct process_source *source, const pyunw_options *options)
+{
+    if (source->pause == NULL)
+        return PYUNW_OK;
+    int err = pyunw_pause_registers(source->pause, &source->registers, &source->task_count);
+    return err == PYUNW_OK ? err
+                           : pyunw_refuse(options, err, "the registers of process %d could not be read: %s",
+                                          (int)source->pid, pyunw_strerror(err));
+}
+
 static int fill(struct process_source *source, Dwfl *dwfl, const pyunw_options *options)
 {
-    pid_t pid = pyunw_pause_pid(source->pause);
-    int err = pyunw_pause_registers(source->pause, &source->registers, &source->task_count);
+    int err = read_registers(source, options);
     if (err < 0)
-        return pyunw_refuse(options, err, "the registers of process %d could not be read: %s", (int)pid,
-                            pyunw_strerror(err));
-    err = report_files(source, pid, dwfl);
+        return err;
+    err = report_files(source, source->pid, dwfl);
     if (err < 0)
-        return pyunw_refuse(options, err, "what process %d has mapped could not be read: %s", (int)pid,
+        return pyunw_refuse(options, err, "what process %d has mapped could not be read: %s", (int)source->pid,
                             pyunw_strerror(err));
-    if (!dwfl_attach_state(dwfl, NULL, pid, &thread_callbacks, source))
-        return pyunw_refuse(options, PYUNW_ERR_SYSTEM, "the native stacks of process %d cannot be had: %s", (int)pid,
-                            dwfl_errmsg(-1));
+    if (!dwfl_attach_state(dwfl, NULL, source->pid, &thread_callbacks, source))
+        return pyunw_refuse(options, PYUNW_ERR_SYSTEM, "the native stacks of process %d cannot be had: %s",
+                            (int)source->pid, dwfl_errmsg(-1));
     return PYUNW_OK;
 }
 
-int pyunw_native_open(pyunw_native **native, pyunw_pause *pause, const pyunw_options *asked)
+static int open_stacks(pyunw_native **native, pid_t pid, pyunw_pause *pause, const pyunw_options *options)
 {
-    static const pyunw_options defaults = {.size = sizeof defaults};
-    const pyunw_options *options = asked != NULL ? asked : &defaults;
-    if (native == NULL)
-        return PYUNW_ERR_ARGUMENT;
-    *native = NULL;
-    if (pause == NULL || options->size < offsetof(pyunw_options, room))
-        return PYUNW_ERR_ARGUMENT;
     struct process_source *source = calloc(1, sizeof *source);
     Dwfl *dwfl = dwfl_begin(&file_callbacks);
     if (source == NULL || dwfl == NULL) {
@@ -174,6 +183,7 @@ int pyunw_native_open(pyunw_native **native, pyunw_pause *pause, const pyunw_opt
         dwfl_end(dwfl);
         return pyunw_refuse(options, PYUNW_ERR_SYSTEM, "out of memory");
     }
+    source->pid = pid;
     source->pause = pause;
     int err = fill(source, dwfl, options);
     if (err == PYUNW_OK)
@@ -185,4 +195,28 @@ int pyunw_native_open(pyunw_native **native, pyunw_pause *pause, const pyunw_opt
     dwfl_end(dwfl);
     free_source(source);
     return err < 0 ? err : pyunw_refuse(options, PYUNW_ERR_SYSTEM, "out of memory");
+}
+
+static const pyunw_options defaults = {.size = sizeof defaults};
+
+int pyunw_native_open(pyunw_native **native, pyunw_pause *pause, const pyunw_options *asked)
+{
+    const pyunw_options *options = asked != NULL ? asked : &defaults;
+    if (native == NULL)
+        return PYUNW_ERR_ARGUMENT;
+    *native = NULL;
+    if (pause == NULL || options->size < offsetof(pyunw_options, room))
+        return PYUNW_ERR_ARGUMENT;
+    return open_stacks(native, pyunw_pause_pid(pause), pause, options);
+}
+
+int pyunw_native_open_pid(pyunw_native **native, pid_t pid, const pyunw_options *asked)
+{
+    const pyunw_options *options = asked != NULL ? asked : &defaults;
+    if (native == NULL)
+        return PYUNW_ERR_ARGUMENT;
+    *native = NULL;
+    if (pid <= 0 || options->size < offsetof(pyunw_options, room))
+        return PYUNW_ERR_ARGUMENT;
+    return open_stacks(native, pid, NULL, options);
 }
