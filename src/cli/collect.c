@@ -204,6 +204,8 @@ static void read_what_may_be_read(const struct collect *collect, const struct cr
     struct crash_snapshot crash;
     int err = crash_snapshot_read_crashed(collect->pid, wish, &crash);
     crash_document_add(document, collect->pid, err == 0 ? &crash : NULL, is_set("PYUNWIND_COMMAND", true));
+    if (err < 0 && crash.why_native[0] != '\0')
+        add_note(document, crash.why_native);
     crash_snapshot_free(&crash);
 }
 

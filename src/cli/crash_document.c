@@ -218,14 +218,18 @@ bool crash_document_complete(json_t *document, const struct crash_snapshot *cras
 /* Beside the Python frames: nothing says how they lie among each other. */
 static void take_native_stack(json_t *document, const struct crash_snapshot *crash)
 {
-    static const char *const keys[] = {"native_status", "native_frames"};
     json_t *process = dump_process(&crash->snapshot);
     const json_t *native = json_array_get(json_object_get(process, "threads"), 0);
     json_t *crashed = json_array_get(json_object_get(document, "threads"), 0);
-    for (size_t n = 0; native != NULL && n < sizeof keys / sizeof keys[0]; n++) {
-        if (json_is_true(json_object_get(crashed, "crashed")))
-            (void)json_object_set(crashed, keys[n], json_object_get(native, keys[n]));
+    json_t *frames = json_object_get(native, "native_frames");
+    if (json_is_null(frames)) /* there are no others in this stack */
+        frames = json_object_get(native, "frames");
+    if (json_is_array(frames) && json_is_true(json_object_get(crashed, "crashed"))) {
+        (void)json_object_set(crashed, "native_frames", frames);
+        (void)json_object_set(crashed, "native_status", json_object_get(native, "native_status"));
     }
+    if (crash->snapshot.version != 0)
+        (void)json_object_set(document, "python", json_object_get(process, "python"));
     json_decref(process);
 }
 
@@ -239,6 +243,10 @@ void crash_document_add(json_t *document, pid_t pid, const struct crash_snapshot
     json_decref(process);
     process_info_free(&snapshot.info);
     take_figures(document, pid);
+    begin_complete(document);
+    add_note(document,
+             json_string("The process was not to be stopped and read by another: its Python stacks are those that "
+                         "it read of itself, and of native stacks there is only that of the thread that crashed."));
     if (crash != NULL) {
         take_native_stack(document, crash);
         take_libraries(document, crash);

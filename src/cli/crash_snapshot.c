@@ -145,6 +145,19 @@ int crash_snapshot_read(pid_t pid, const struct crash_wish *wish, struct crash_s
     return 0;
 }
 
+/* Which Python it is does not change under the reading. */
+static void read_version(pid_t pid, struct snapshot *snapshot)
+{
+    pyunw_target target = {0};
+    pyunw_target_info about;
+    (void)pyunw_open_pid(&target, pid, NULL);
+    if (pyunw_target_describe(&target, &about) == 0) {
+        snapshot->version = about.version;
+        snapshot->free_threaded = about.free_threaded;
+    }
+    pyunw_close(&target);
+}
+
 int crash_snapshot_read_crashed(pid_t pid, const struct crash_wish *wish, struct crash_snapshot *crash)
 {
     const pyunw_target no_target = {0};
@@ -157,6 +170,7 @@ int crash_snapshot_read_crashed(pid_t pid, const struct crash_wish *wish, struct
     int err = pyunw_native_open_pid(&snapshot->native, pid, &options);
     if (err < 0)
         return err;
+    read_version(pid, snapshot);
     (void)process_info_read(pid, &snapshot->info);
     snapshot->crash = (struct crash){.is_known = true, .thread = wish->thread, .context = wish->context};
     keep_crashed_task(&snapshot->info, wish->thread);
