@@ -43,6 +43,7 @@ typedef struct {
     uint64_t report_size; /* bytes of a report at most; 0: 16 MiB */
     int reports_kept;     /* the newest of a folder that are kept; 0: 100; less than 0: all */
     int report_fd;        /* 3 or more: an open descriptor, which reports are written to as well; 0: none */
+    int report_signal;    /* a signal that asks for a report of the process, which goes on; 0: none */
     char *message;        /* out, may be NULL: why it failed, in words, with names and numbers */
     size_t message_size;  /* bytes of room in message, the end included */
 } pyunw_crash_options;

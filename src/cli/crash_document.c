@@ -97,6 +97,22 @@ static void mark_one(json_t *threads, json_t *recorded)
         (void)json_array_insert(threads, 0, recorded);
 }
 
+/* The thread that asked for a report of a process that goes on: without the frames of what makes it. */
+static void leave_out_asking(json_t *thread, const char *key)
+{
+    json_t *frames = json_object_get(thread, key);
+    size_t index;
+    const json_t *frame;
+    json_array_foreach(frames, index, frame)
+    {
+        if (!text_is(json_object_get(frame, "function"), "pyunw_crash_report_now"))
+            continue;
+        for (size_t n = 0; n <= index; n++)
+            (void)json_array_remove(frames, 0);
+        return;
+    }
+}
+
 static void take_threads(json_t *document, const json_t *process, bool crashed)
 {
     json_t *threads = json_incref(json_object_get(process, "threads"));
@@ -105,8 +121,17 @@ static void take_threads(json_t *document, const json_t *process, bool crashed)
     json_t *thread;
     if (crashed)
         mark_one(threads, recorded);
-    else
-        json_array_foreach(threads, index, thread)(void) json_object_set_new(thread, "crashed", json_false());
+    json_array_foreach(threads, index, thread)
+    {
+        if (crashed)
+            break;
+        (void)json_object_set_new(thread, "crashed", json_false());
+        if (!json_equal(json_object_get(thread, "native_id"), json_object_get(document, "native_id")))
+            continue;
+        (void)json_object_set_new(thread, "state", json_string("running"));
+        leave_out_asking(thread, "frames");
+        leave_out_asking(thread, "native_frames");
+    }
     (void)json_object_set_new(document, "threads", threads);
 }
 

@@ -51,6 +51,7 @@ struct crash_settings {
     uint64_t signals;
     uint64_t report_first; /* signals whose previous handler does not come back: ours reports before it is called */
     int64_t time_limit;    /* nanoseconds */
+    int report_signal;     /* that asks for a report; 0: none */
     uint32_t flags;        /* enum pyunw_crash_flags */
     pyunw_target targets[TARGET_COUNT];
     int target_count;
@@ -79,6 +80,9 @@ extern struct kernel_sigaction pyunw_crash_previous[SIGNAL_COUNT + 1];
 extern int pyunw_crash_fault_in_stage;
 
 void pyunw_crash_handler(int signal, siginfo_t *info, void *context);
+
+/* Of the signal that asks for a report. */
+void pyunw_crash_report_handler(int signal, siginfo_t *info, void *context);
 
 /* A fault as it is reported. */
 struct crash_fault {

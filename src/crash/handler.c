@@ -200,3 +200,15 @@ void pyunw_crash_handler(int signal, siginfo_t *info, void *context)
     else
         handle(signal, info, context);
 }
+
+void pyunw_crash_report_handler(int signal, siginfo_t *info, void *context)
+{
+    const struct kernel_sigaction previous = pyunw_crash_previous[signal];
+    const struct crash_fault wish = {
+        .context = (uint64_t)(uintptr_t)context,
+        .thread = (pid_t)raw_syscall0(SYS_gettid),
+    };
+    (void)pyunw_crash_report(&wish);
+    if (has_handler(&previous))
+        call_handler(&previous, signal, info, context);
+}

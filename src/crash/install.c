@@ -84,6 +84,26 @@ static int choose_signals(const pyunw_crash_options *options, struct crash_setti
     return PYUNW_OK;
 }
 
+/* One whose handler is ours anyway, or can be nobody's, cannot be chosen. */
+static int choose_report_signal(const pyunw_crash_options *options, struct crash_settings *settings)
+{
+    const char *named = getenv("PYUNWIND_REPORT_SIGNAL");
+    int signal = options->report_signal;
+    if (signal == 0 && named != NULL && *named != '\0') {
+        char *end = NULL;
+        signal = (int)strtol(named, &end, 10);
+        if (*end != '\0')
+            return pyunw_crash_refuse(options, PYUNW_ERR_ARGUMENT,
+                                      "PYUNWIND_REPORT_SIGNAL is %s: it has to be the number of a signal", named);
+    }
+    bool possible = signal == 0 || (signal > 0 && signal <= SIGNAL_COUNT && signal != SIGKILL && signal != SIGSTOP &&
+                                    (settings->signals & signal_bit(signal)) == 0);
+    if (!possible)
+        return pyunw_crash_refuse(options, PYUNW_ERR_ARGUMENT, "signal %d cannot be used to ask for a report", signal);
+    settings->report_signal = signal;
+    return PYUNW_OK;
+}
+
 static int choose_limit(const pyunw_crash_options *options, struct crash_settings *settings)
 {
     const char *named = getenv("PYUNWIND_TIME_LIMIT");
@@ -156,6 +176,8 @@ static int open_all(const pyunw_crash_options *options, struct crash_settings *s
 {
     int err = choose_signals(options, settings);
     if (err == PYUNW_OK)
+        err = choose_report_signal(options, settings);
+    if (err == PYUNW_OK)
         err = choose_limit(options, settings);
     if (err == PYUNW_OK)
         err = choose_output(options, settings);
@@ -170,6 +192,11 @@ static int open_all(const pyunw_crash_options *options, struct crash_settings *s
 
 /* ---- Handlers ---- */
 
+static bool is_taken(const struct crash_settings *settings, int signal)
+{
+    return signal == settings->report_signal || (settings->signals & signal_bit(signal)) != 0;
+}
+
 static int query(int signal, struct kernel_sigaction *action)
 {
     return raw_syscall4(SYS_rt_sigaction, signal, 0, (long)action, sizeof action->mask) < 0 ? PYUNW_ERR_SYSTEM
@@ -178,7 +205,8 @@ static int query(int signal, struct kernel_sigaction *action)
 
 static bool is_ours(const struct kernel_sigaction *action)
 {
-    return action->handler == (void *)(uintptr_t)&pyunw_crash_handler;
+    return action->handler == (void *)(uintptr_t)&pyunw_crash_handler ||
+           action->handler == (void *)(uintptr_t)&pyunw_crash_report_handler;
 }
 
 /*
@@ -213,6 +241,23 @@ static int take_signal(struct crash_settings *settings, int signal)
      */
     struct sigaction ours = {.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
     ours.sa_sigaction = pyunw_crash_handler;
+    sigfillset(&ours.sa_mask);
+    for (size_t n = 0; n < sizeof fatal_signals / sizeof fatal_signals[0]; n++)
+        sigdelset(&ours.sa_mask, fatal_signals[n]);
+    return sigaction(signal, &ours, NULL) == 0 ? PYUNW_OK : PYUNW_ERR_SYSTEM;
+}
+
+/* It may come at any time: system calls that were interrupted go on. */
+static int take_report_signal(int signal)
+{
+    struct kernel_sigaction found = {0};
+    if (query(signal, &found) < 0)
+        return PYUNW_ERR_SYSTEM;
+    if (found.handler == (void *)(uintptr_t)&pyunw_crash_report_handler)
+        return PYUNW_OK;
+    pyunw_crash_previous[signal] = found;
+    struct sigaction ours = {.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
+    ours.sa_sigaction = pyunw_crash_report_handler;
     sigfillset(&ours.sa_mask);
     for (size_t n = 0; n < sizeof fatal_signals / sizeof fatal_signals[0]; n++)
         sigdelset(&ours.sa_mask, fatal_signals[n]);
@@ -274,7 +319,9 @@ int pyunw_crash_install(const pyunw_crash_options *asked)
         settings->environment[n] = settings->environment_text + (next.environment[n] - next.environment_text);
     settings->installed = true;
     for (int signal = 1; signal <= SIGNAL_COUNT; signal++) {
-        if ((settings->signals & signal_bit(signal)) == 0 || take_signal(settings, signal) == PYUNW_OK)
+        if (signal == settings->report_signal && take_report_signal(signal) == PYUNW_OK)
+            continue;
+        if (!is_taken(settings, signal) || take_signal(settings, signal) == PYUNW_OK)
             continue;
         (void)pyunw_crash_remove();
         return pyunw_crash_refuse(options, PYUNW_ERR_SYSTEM, "signal %d cannot be handled: %s", signal,
@@ -290,7 +337,7 @@ int pyunw_crash_remove(void)
     if (!settings->installed)
         return PYUNW_OK;
     for (int signal = 1; signal <= SIGNAL_COUNT; signal++) {
-        if ((settings->signals & signal_bit(signal)) != 0 && give_back(signal) < 0)
+        if (is_taken(settings, signal) && give_back(signal) < 0)
             result = PYUNW_ERR_SYSTEM;
     }
     settings->installed = false;
