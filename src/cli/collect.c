@@ -133,6 +133,9 @@ static void set_alarm(int64_t milliseconds)
 
 static void become_sidecar(const struct collect *collect, int64_t milliseconds)
 {
+    sigset_t none;
+    sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
     (void)setsid(); /* what a terminal sends is meant for the program */
     set_alarm(milliseconds > 0 ? milliseconds : 1);
     (void)signal(SIGPIPE, SIG_IGN);

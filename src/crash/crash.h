@@ -51,6 +51,7 @@ struct crash_settings {
     uint64_t signals;
     uint64_t report_first; /* signals whose previous handler does not come back: ours reports before it is called */
     int64_t time_limit;    /* nanoseconds */
+    bool is_restricted;    /* by Yama: a process is read only by its ancestors and by whom it names (PR_SET_PTRACER) */
     int report_signal;     /* that asks for a report; 0: none */
     uint32_t flags;        /* enum pyunw_crash_flags */
     pyunw_target targets[TARGET_COUNT];

@@ -6,6 +6,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -146,6 +147,17 @@ static void open_targets(struct crash_settings *settings)
         if (err == PYUNW_OK || err == PYUNW_ERR_FINALIZED || err == PYUNW_ERR_NOT_INITIALIZED)
             settings->target_count++;
     }
+}
+
+/* The kernel's admin-guide/LSM/Yama.rst: 1 is the only rule that a process can make an exception of for itself. */
+static bool is_restricted_by_yama(void)
+{
+    char rule = '0';
+    int fd = open("/proc/sys/kernel/yama/ptrace_scope", O_RDONLY | O_CLOEXEC);
+    bool restricted = fd >= 0 && read(fd, &rule, 1) == 1 && rule == '1';
+    if (fd >= 0)
+        (void)close(fd);
+    return restricted;
 }
 
 static int make_stacks(const pyunw_crash_options *options, struct crash_settings *settings)
@@ -296,6 +308,7 @@ int pyunw_crash_install(const pyunw_crash_options *asked)
     next = (struct crash_settings){
         .pid = getpid(),
         .flags = options->flags,
+        .is_restricted = is_restricted_by_yama(),
         .folder = {.fd = -1},
         .journal = {.fd = -1},
         .helper = {.fd = -1},

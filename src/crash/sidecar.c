@@ -63,8 +63,9 @@ static void put_file(char text[ARGUMENT_SIZE], const struct held_file *file)
 static void execute(void *argument)
 {
     struct crash_settings *settings = argument;
-    uint64_t nothing = 0;
-    (void)raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&nothing, 0, sizeof nothing);
+    /* The program's handlers are not to run here, in the memory of both. The sidecar takes the block away. */
+    uint64_t all = ~UINT64_C(0);
+    (void)raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, 0, sizeof all);
     for (int n = 0; n < start.inherited_count; n++)
         (void)raw_syscall3(SYS_fcntl, start.inherited[n], F_SETFD, 0);
     if (pyunw_crash_holds(&settings->helper))
@@ -132,9 +133,11 @@ int pyunw_crash_run_sidecar(const struct crash_journal *journal, const struct cr
                                       &pyunw_crash_settings);
     if (child < 0)
         return SIDECAR_NOT_STARTED;
-    /* Where Yama restricts who may read whom; elsewhere it is an unknown option. */
-    (void)raw_syscall6(SYS_prctl, PR_SET_PTRACER, child, 0, 0, 0, 0);
+    if (pyunw_crash_settings.is_restricted)
+        (void)raw_syscall6(SYS_prctl, PR_SET_PTRACER, child, 0, 0, 0, 0);
     long result = wait_until(child, &status, fault->deadline);
+    if (pyunw_crash_settings.is_restricted)
+        (void)raw_syscall6(SYS_prctl, PR_SET_PTRACER, 0, 0, 0, 0, 0);
     if (result == 0) {
         (void)raw_syscall3(SYS_kill, child, SIGKILL, 0);
         (void)wait_until(child, &status, fault->deadline + NANOSECONDS);
