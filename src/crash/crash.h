@@ -87,14 +87,23 @@ void pyunw_crash_report_handler(int signal, siginfo_t *info, void *context);
 
 /* A fault as it is reported. */
 struct crash_fault {
-    int signal;       /* 0: none, a report is wanted of a process that goes on */
-    siginfo_t info;   /* of the kernel, or of the one who sent the signal */
-    bool has_info;    /* else only the number is known */
+    int signal; /* 0: none, a report is wanted of a process that goes on */
+    bool has_code;
+    int code; /* si_code */
+    bool has_address;
+    uint64_t address; /* si_addr: the fault's */
+    bool has_sender;
+    pid_t sender;
+    uid_t sender_user;
+    int system_call;  /* of SIGSYS; less than 0: none */
     bool recovered;   /* taken from the frame of a handler that ran before */
     uint64_t context; /* address of the ucontext_t; 0: none */
     pid_t thread;
     int64_t deadline; /* nanoseconds of CLOCK_MONOTONIC */
 };
+
+/* What siginfo tells. */
+void pyunw_crash_take_info(struct crash_fault *fault, const siginfo_t *info);
 
 /* The unfinished report. */
 struct crash_journal {

@@ -55,15 +55,34 @@ static void die_by_default(int signal, const siginfo_t *info)
     (void)raw_syscall4(SYS_rt_tgsigqueueinfo, pid, thread, signal, (long)info);
 }
 
+/* The kernel tells an address of what it found itself. */
+static bool has_address(int signal, int code)
+{
+    bool is_fault = signal == SIGSEGV || signal == SIGBUS || signal == SIGILL || signal == SIGFPE || signal == SIGTRAP;
+    return is_fault && code > 0 && code != SI_KERNEL;
+}
+
+void pyunw_crash_take_info(struct crash_fault *fault, const siginfo_t *info)
+{
+    int code = info->si_code;
+    fault->has_code = true;
+    fault->code = code;
+    fault->has_address = has_address(fault->signal, code);
+    fault->address = fault->has_address ? (uint64_t)(uintptr_t)info->si_addr : 0;
+    fault->has_sender = code == SI_USER || code == SI_TKILL || code == SI_QUEUE;
+    fault->sender = fault->has_sender ? info->si_pid : 0;
+    fault->sender_user = fault->has_sender ? info->si_uid : 0;
+    fault->system_call = fault->signal == SIGSYS && code > 0 ? info->si_syscall : -1;
+}
+
 static void report_fault(int signal, const siginfo_t *info, const void *context)
 {
     struct crash_fault fault = {
         .signal = signal,
-        .info = *info,
-        .has_info = true,
         .context = (uint64_t)(uintptr_t)context,
         .thread = (pid_t)raw_syscall0(SYS_gettid),
     };
+    pyunw_crash_take_info(&fault, info);
     /* Raised by this process itself: a handler that ran before ours, perhaps. */
     if (info->si_code == SI_TKILL || info->si_code == SI_USER)
         (void)pyunw_crash_recover_fault(signal, context, &fault);
@@ -207,6 +226,7 @@ void pyunw_crash_report_handler(int signal, siginfo_t *info, void *context)
     const struct crash_fault wish = {
         .context = (uint64_t)(uintptr_t)context,
         .thread = (pid_t)raw_syscall0(SYS_gettid),
+        .system_call = -1,
     };
     (void)pyunw_crash_report(&wish);
     if (has_handler(&previous))

@@ -72,28 +72,19 @@ static int64_t own_thread_id(void)
 
 /* ---- The signal ---- */
 
-/* The kernel tells an address of what it found itself. */
-static bool has_address(const struct crash_fault *fault)
-{
-    int signal = fault->signal;
-    bool is_fault = signal == SIGSEGV || signal == SIGBUS || signal == SIGILL || signal == SIGFPE || signal == SIGTRAP;
-    return fault->has_info && is_fault && fault->info.si_code > 0 && fault->info.si_code != SI_KERNEL;
-}
-
 static void put_signal(struct output *output, const struct crash_fault *fault)
 {
-    const siginfo_t *info = &fault->info;
     if (fault->signal == 0) {
         pyunw_output_string(output, ",\"signal\":null");
         return;
     }
     put_field(output, ",\"signal\":{\"number\":", fault->signal, true);
-    put_field(output, ",\"code\":", info->si_code, fault->has_info);
-    put_address(output, ",\"address\":", (uint64_t)(uintptr_t)info->si_addr, has_address(fault));
-    put_field(output, ",\"system_call\":", info->si_syscall, fault->has_info && fault->signal == SIGSYS);
-    if (fault->has_info && (info->si_code == SI_USER || info->si_code == SI_TKILL || info->si_code == SI_QUEUE)) {
-        put_field(output, ",\"sender\":{\"pid\":", info->si_pid, true);
-        put_field(output, ",\"uid\":", (int64_t)info->si_uid, true);
+    put_field(output, ",\"code\":", fault->code, fault->has_code);
+    put_address(output, ",\"address\":", fault->address, fault->has_address);
+    put_field(output, ",\"system_call\":", fault->system_call, fault->system_call >= 0);
+    if (fault->has_sender) {
+        put_field(output, ",\"sender\":{\"pid\":", fault->sender, true);
+        put_field(output, ",\"uid\":", (int64_t)fault->sender_user, true);
         pyunw_output_string(output, "}}");
     } else {
         pyunw_output_string(output, ",\"sender\":null}");

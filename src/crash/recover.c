@@ -29,19 +29,71 @@ static bool read_stack(uint64_t address, void *buffer, size_t size)
 /* The kernel's ucontext_t has a signal mask of 8 bytes, behind which siginfo follows. */
 enum { CONTEXT_SIZE = offsetof(ucontext_t, uc_sigmask) + 8 };
 
-static bool take_frame(uint64_t at, int signal, struct crash_fault *fault)
+/*
+ * For a handler without SA_SIGINFO the kernel writes no siginfo, but the processor's exception is among the registers:
+ * Intel's manual, volume 3, 6.15; arch/x86/kernel/traps.c.
+ */
+enum exception {
+    DIVIDE = 0,
+    DEBUG = 1,
+    BREAKPOINT = 3,
+    INVALID = 6,
+    PROTECTION = 13,
+    PAGE = 14,
+    FLOATING = 16,
+    ALIGNMENT = 17,
+    SIMD = 19
+};
+
+static bool may_cause(uint64_t exception, int signal)
+{
+    switch (signal) {
+    case SIGSEGV:
+        return exception == PAGE || exception == PROTECTION;
+    case SIGBUS:
+        return exception == PAGE || exception == ALIGNMENT;
+    case SIGFPE:
+        return exception == DIVIDE || exception == FLOATING || exception == SIMD;
+    case SIGILL:
+        return exception == INVALID;
+    case SIGTRAP:
+        return exception == DEBUG || exception == BREAKPOINT;
+    default:
+        return false;
+    }
+}
+
+static bool take_registers(uint64_t context, int signal, struct crash_fault *fault)
+{
+    const uint64_t user_code = 0x33; /* the segment, __USER_CS */
+    greg_t registers[NGREG] = {0};
+    if (!read_stack(context + offsetof(ucontext_t, uc_mcontext.gregs), registers, sizeof registers))
+        return false;
+    uint64_t exception = (uint64_t)registers[REG_TRAPNO];
+    if (((uint64_t)registers[REG_CSGSFS] & 0xffff) != user_code || !may_cause(exception, signal))
+        return false;
+    *fault = (struct crash_fault){
+        .signal = signal, .thread = fault->thread, .context = context, .recovered = true, .system_call = -1};
+    fault->has_address = exception == PAGE;
+    fault->address = exception == PAGE ? (uint64_t)registers[REG_CR2] : 0;
+    return true;
+}
+
+static bool take_info(uint64_t context, int signal, struct crash_fault *fault)
 {
     siginfo_t info = {0};
-    uint64_t context = at + sizeof(uint64_t);
-    if (!read_stack(context + CONTEXT_SIZE, &info, sizeof info))
+    if (!read_stack(context + CONTEXT_SIZE, &info, sizeof info) || info.si_signo != signal || info.si_code <= 0)
         return false;
-    if (info.si_signo != signal || info.si_code <= 0)
-        return false;
-    fault->info = info;
+    pyunw_crash_take_info(fault, &info);
     fault->context = context;
-    fault->has_info = true;
     fault->recovered = true;
     return true;
+}
+
+static bool take_frame(uint64_t at, int signal, struct crash_fault *fault)
+{
+    uint64_t context = at + sizeof(uint64_t);
+    return take_info(context, signal, fault) || take_registers(context, signal, fault);
 }
 
 bool pyunw_crash_recover_fault(int signal, const void *context, struct crash_fault *fault)

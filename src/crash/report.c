@@ -156,7 +156,7 @@ bool pyunw_crash_report(const struct crash_fault *fault)
 
 int pyunw_crash_report_now(void)
 {
-    const struct crash_fault now = {.thread = (pid_t)raw_syscall0(SYS_gettid)};
+    const struct crash_fault now = {.thread = (pid_t)raw_syscall0(SYS_gettid), .system_call = -1};
     if (!pyunw_crash_settings.installed)
         return PYUNW_ERR_NOT_OPEN;
     return pyunw_crash_report(&now) ? PYUNW_OK : PYUNW_ERR_SYSTEM;
