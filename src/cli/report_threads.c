@@ -203,17 +203,51 @@ void report_thread_head(const struct page *page, const json_t *thread)
     (void)fputc('\n', page->out);
 }
 
+static bool has_python(const json_t *rows)
+{
+    size_t index;
+    const json_t *row;
+    json_array_foreach(rows, index, row)
+    {
+        if (report_text_is(row, "kind", "python"))
+            return true;
+    }
+    return false;
+}
+
+/* In short a stack is what it waits in, and the Python frames that led there. */
+static void print_short(const struct page *page, const json_t *rows, size_t rows_max)
+{
+    size_t index;
+    const json_t *row;
+    size_t shown = 0;
+    bool pass_native = has_python(rows);
+    json_array_foreach(rows, index, row)
+    {
+        if (shown == rows_max)
+            break;
+        if (pass_native && index > 0 && report_text_is(row, "kind", "native"))
+            continue;
+        report_row(page, row);
+        shown++;
+    }
+    char note[64];
+    (void)snprintf(note, sizeof note, "and %zu more", json_array_size(rows) - shown);
+    page_note(page, note);
+}
+
 static void print_rows(const struct page *page, const json_t *rows, size_t rows_max)
 {
-    size_t count = json_array_size(rows);
+    size_t index;
+    const json_t *row;
     /* To say that one more is left out takes as much room as the one. */
-    size_t shown = rows_max == 0 || count <= rows_max + 1 ? count : rows_max;
-    for (size_t n = 0; n < shown; n++)
-        report_row(page, json_array_get(rows, n));
-    if (shown < count) {
-        char note[64];
-        (void)snprintf(note, sizeof note, "and %zu more", count - shown);
-        page_note(page, note);
+    if (rows_max > 0 && json_array_size(rows) > rows_max + 1) {
+        print_short(page, rows, rows_max);
+        return;
+    }
+    json_array_foreach(rows, index, row)
+    {
+        report_row(page, row);
     }
 }
 
