@@ -16,7 +16,7 @@ from reports import (COMMAND, ODD_TEXTS, PARTIAL, PARTIALS, REPORTS, SOURCE, che
                      python_frame, report, run, run_text, thread, write)
 
 SCREEN_LINES, SCREEN_COLUMNS = 24, 80
-CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 WHOLE = """\
 parse_row (fast.so) read through a null pointer.
@@ -98,7 +98,7 @@ def check_texts():
             check((status, errors) == (0, "") and not CONTROL.search(output), name, arguments, status, errors)
             check(output.strip() != "", name, arguments, "is empty")
     text = run_text("-v", "odd-control.json")[1]
-    check(text.startswith(r"a\x00b\x1b[31mc\x07\x0d\x0a\x7f\x9b d"), text)
+    check(text.startswith(r"a\x00b\x1b[31mc\x07\x0d\x0a\x7f\x9b d\u2028e\u202e\u2066\u200f"), text)
     check(ODD_TEXTS["long"] in run_text("odd-long.json")[1], "the long text")
     check(ODD_TEXTS["surrogate"] in run_text("odd-surrogate.json")[1], "the escapes of bytes that are no UTF-8")
 
