@@ -67,8 +67,8 @@ static uint64_t word_at(const uint8_t *bytes, uint32_t offset)
 }
 
 /*
- * Frames from the innermost outward. What lies in another page than the frame before is not known to be at hand: it is
- * followed so many times, and told only where that is one time too many.
+ * Frames from the innermost outward, those in so many pages and the first behind them: what lies in another page than
+ * the frame before is not known to be at hand.
  */
 static void expect_frames(const struct target *target, const struct memory *memory, pyunw_addr frame, int pages)
 {
@@ -88,8 +88,8 @@ static void expect_frames(const struct target *target, const struct memory *memo
 }
 
 /*
- * A thread state and its frames, those of so many pages that were told before. What stands there is only told: nothing
- * is checked. The next in the list, or 0.
+ * A thread state and its frames, followed through so many pages. What stands there is only told: nothing is checked.
+ * The next in the list, or 0.
  */
 static pyunw_addr expect_thread(const struct target *target, const struct memory *memory, pyunw_addr tstate, int pages)
 {
@@ -121,11 +121,18 @@ void pyunw_expect_threads(const struct target *target, const struct memory *memo
     /* Where the list ends, its head is asked whether it still does. */
     if (fields->next == 0)
         memory_expect(memory, fields->interpreter + target->layout.at.interpreter.threads_head, sizeof(uint64_t));
-    pyunw_addr next = expect_thread(target, memory, tstate, 1);
+    pyunw_addr next = expect_thread(target, memory, tstate, 0);
     if (next != 0)
         next = expect_thread(target, memory, next, 0);
     if (next != 0)
         memory_expect(memory, next, target->layout.thread_span);
+}
+
+void pyunw_expect_thread_behind(const struct target *target, const struct memory *memory, pyunw_addr tstate)
+{
+    pyunw_addr next = 0;
+    if (pyunw_read_u64(memory, tstate + target->layout.at.thread.next, &next) == 0 && plausible_address(next))
+        (void)expect_thread(target, memory, next, 1);
 }
 
 int pyunw_read_thread(const struct target *target, const struct memory *memory, pyunw_addr tstate,

@@ -31,6 +31,9 @@ int pyunw_read_thread(const struct target *target, const struct memory *memory, 
 void pyunw_expect_threads(const struct target *target, const struct memory *memory, pyunw_addr tstate,
                           const struct thread_fields *fields);
 
+/* Go on with the one behind, once what was told of it is at hand. Only for a memory that takes hints. */
+void pyunw_expect_thread_behind(const struct target *target, const struct memory *memory, pyunw_addr tstate);
+
 /* The memory for addresses that may lie in the runtime itself, which is always mapped in the own process. */
 static inline struct memory memory_at(const struct target *target, const struct memory *memory, pyunw_addr address)
 {
