@@ -22,10 +22,12 @@ struct layout_runtime {         /* _PyRuntimeState */
     uint32_t interpreters_head; /* newest PyInterpreterState* */
     uint32_t interpreters_main; /* main PyInterpreterState*, NULL before initialization and after finalization */
     uint32_t interpreters_next_id;
-    uint32_t main_thread;    /* pthread_t */
-    uint32_t main_tstate;    /* (or 0) 3.13+ */
-    uint32_t tstate_current; /* (or 0) 3.8-3.11: gilstate.tstate_current, who holds the GIL */
-    uint32_t gc_collecting;  /* (or 0) 3.8 */
+    uint32_t main_thread;     /* pthread_t */
+    uint32_t main_tstate;     /* (or 0) 3.13+ */
+    uint32_t tstate_current;  /* (or 0) 3.8-3.11: gilstate.tstate_current, who holds the GIL */
+    uint32_t gc_collecting;   /* (or 0) 3.8 */
+    uint32_t gil_last_holder; /* (or 0) 3.8-3.10: PyThreadState* that took the GIL last */
+    uint32_t gil_switches;    /* (or 0) 3.8-3.10: unsigned long, how often another took it than had before */
 };
 
 struct layout_interpreter { /* PyInterpreterState */
