@@ -10,8 +10,8 @@
  * pycore_runtime.h, pycore_code.h, pycore_debug_offsets.h, cpython/code.h) of the versions named.
  *
  * Closing words of each comment: "Signal-safe: yes" means async-signal-safe (signal-safety(7)) on any stack with
- * 2 KiB to spare (the writers: 4 KiB), whatever state the heap and the locks are in. "Threads: any" means that threads
- * may call at once.
+ * 2 KiB to spare (the writers and pyunw_describe_exception(): 4 KiB), whatever state the heap and the locks are in.
+ * "Threads: any" means that threads may call at once.
  */
 #ifndef PYUNWIND_H
 #define PYUNWIND_H
@@ -656,8 +656,8 @@ typedef struct {
  * Describe an exception as the last line of a traceback does: "module.Name", "Name" for builtins and __main__; and
  * str() of it. No code of the target is run: the message is known for the builtin exceptions and for subclasses without
  * a __str__() of their own. For others, the UnicodeErrors and an argument that is no str, number or builtin container
- * the message is made of the arguments (pyunw_describe_value()) as BaseException would, and flagged. Always read by a
- * memory that cannot fault.
+ * the message is made of the arguments as BaseException would, and flagged. What str() of an exception takes of repr()
+ * is told by pyunw_describe_value(). Always read by a memory that cannot fault.
  * @param exception  As pyunw_exception_find() gave it. Of a thread that runs on it may be gone or changed: best effort.
  * @param text       Out, not NULL.
  * @return 0; PYUNW_ERR_ARGUMENT; PYUNW_ERR_NOT_OPEN; PYUNW_ERR_FAULT or PYUNW_ERR_CORRUPT where exception->type is no

@@ -164,8 +164,11 @@ static void put_str(struct describer *describer, pyunw_addr object)
 {
     bool has_own = false;
     if (object == 0)
-        put(describer, "None");
-    else if (shape_of(describer, object, &has_own) == SHAPE_TEXT)
+        return put(describer, "None");
+    enum shape shape = shape_of(describer, object, &has_own);
+    if (shape == SHAPE_UNREADABLE)
+        put_unreadable(describer);
+    else if (shape == SHAPE_TEXT)
         put_text(describer, object, false);
     else
         put_repr(describer, object);
@@ -173,19 +176,22 @@ static void put_str(struct describer *describer, pyunw_addr object)
 
 /* ---- The type ---- */
 
-/* Is a str object this ASCII text? */
-static NOINLINE bool is_text(const struct describer *describer, pyunw_addr object, const char *wanted)
+/* Is a str object this ASCII text? 1, 0, or an error. */
+static NOINLINE int is_text(const struct describer *describer, pyunw_addr object, const char *wanted)
 {
     struct text text;
     char bytes[16];
     size_t length = 0;
     bool cut = false;
-    return pyunw_text_open(describer->target, &describer->memory, object, MAX_STR, &text) == 0 &&
-           pyunw_text_to_utf8(&text, TEXT_KEEP_BEGINNING, bytes, sizeof bytes, &length, &cut) == 0 && !cut &&
-           memcmp(bytes, wanted, length + 1) == 0;
+    int err = pyunw_text_open(describer->target, &describer->memory, object, MAX_STR, &text);
+    if (err == 0)
+        err = pyunw_text_to_utf8(&text, TEXT_KEEP_BEGINNING, bytes, sizeof bytes, &length, &cut);
+    if (err < 0)
+        return err;
+    return !cut && memcmp(bytes, wanted, length + 1) == 0;
 }
 
-/* __module__ of a class, from its namespace: 1; 0 where it has none; or an error. */
+/* __module__ of a class, from its namespace: 0 or an error, also where it has none. */
 static NOINLINE int find_module(struct describer *describer, pyunw_addr type, pyunw_addr *module)
 {
     struct object_reader reader;
@@ -193,29 +199,37 @@ static NOINLINE int find_module(struct describer *describer, pyunw_addr type, py
     pyunw_addr namespace = 0;
     pyunw_addr key = 0;
     pyunw_object_reader_begin(&reader, describer->target, &describer->memory);
-    int result = pyunw_object_read_word(&reader, type + describer->target->layout.at.object.tp_dict, &namespace);
-    if (result == 0 && !plausible_address(namespace))
-        result = PYUNW_ERR_CORRUPT;
-    if (result == 0)
-        result = pyunw_items_begin(&reader, namespace, OBJECT_DICT, &items);
-    for (uint32_t count = 0; result == 0 && count < NAMES_MAX; count++) {
-        int more = pyunw_items_next(&reader, &items, &key, module);
-        if (more != 1)
-            return more;
-        if (is_text(describer, key, "__module__"))
-            return 1;
+    int err = pyunw_object_read_word(&reader, type + describer->target->layout.at.object.tp_dict, &namespace);
+    if (err == 0 && !plausible_address(namespace))
+        err = PYUNW_ERR_CORRUPT;
+    if (err == 0)
+        err = pyunw_items_begin(&reader, namespace, OBJECT_DICT, &items);
+    if (err < 0)
+        return err;
+    for (uint32_t count = 0; count < NAMES_MAX && pyunw_items_next(&reader, &items, &key, module) == 1; count++) {
+        int result = is_text(describer, key, "__module__");
+        if (result == 1 || result == PYUNW_ERR_FAULT)
+            return result == 1 ? PYUNW_OK : result;
     }
-    return result < 0 ? result : PYUNW_ERR_CORRUPT;
+    return PYUNW_ERR_CORRUPT;
+}
+
+/* Is it a module that tracebacks leave out? 1, 0, or an error. */
+static int is_left_out(const struct describer *describer, pyunw_addr module)
+{
+    int result = is_text(describer, module, "__main__");
+    return result == 0 ? is_text(describer, module, "builtins") : result;
 }
 
 static void put_class(struct describer *describer, pyunw_addr type)
 {
     pyunw_addr module = 0;
     pyunw_addr name = 0;
-    int found = find_module(describer, type, &module);
-    if (found < 0)
+    int err = find_module(describer, type, &module);
+    int left_out = err == 0 ? is_left_out(describer, module) : err;
+    if (left_out < 0)
         put_unreadable(describer);
-    else if (found == 1 && !is_text(describer, module, "__main__") && !is_text(describer, module, "builtins"))
+    else if (left_out == 0)
         put_text(describer, module, false);
     if (describer->text.used > 0)
         put(describer, ".");
@@ -431,7 +445,8 @@ static bool put_syntax_error(struct describer *describer)
     }
     put_str(describer, members[0]);
     bool has_own = false;
-    bool has_file = members[1] != 0 && shape_of(describer, members[1], &has_own) == SHAPE_TEXT;
+    enum shape file = members[1] != 0 ? shape_of(describer, members[1], &has_own) : SHAPE_VALUE;
+    bool has_file = file == SHAPE_TEXT || file == SHAPE_UNREADABLE;
     bool has_line = members[2] != 0 && !is_none(describer, members[2]);
     if (has_file || has_line)
         put(describer, " (");
