@@ -1,5 +1,5 @@
 /*
- * Exceptions on their way, as C code raises them: for test_messages.py. Called with the GIL held.
+ * Exceptions on their way, as C code raises them: for test_messages.py and crashing.py. Called with the GIL held.
  */
 #include <pyunwind.h>
 
@@ -19,4 +19,14 @@ int find_while_raised(const pyunw_target *target, void *type, void *value, pyunw
     int err = found == 1 ? pyunw_describe_exception(target, exception, text) : 0;
     clear();
     return err < 0 ? err : found;
+}
+
+/* Die of a null read while PyErr_SetObject(type, value) stands. */
+void raise_and_crash(void *type, void *value)
+{
+    void (*set_object)(void *, void *) = (void (*)(void *, void *))dlsym(RTLD_DEFAULT, "PyErr_SetObject");
+    volatile const int *nothing = NULL;
+    if (set_object != NULL)
+        set_object(type, value);
+    (void)*nothing;
 }
