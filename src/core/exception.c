@@ -14,6 +14,26 @@ enum { ITEMS_MAX = 1 << 16 };
 /* Reads of a thread that runs on, until two agree. */
 enum { TRIES_MAX = 4 };
 
+/* tp_flags, Include/object.h: the same in every version. */
+enum { TPFLAGS_BASE_EXC_SUBCLASS = 30, TPFLAGS_TYPE_SUBCLASS = 31 };
+
+int pyunw_exception_is_type(struct object_reader *reader, const struct object_type *type)
+{
+    const struct layout_object *at = &reader->target->layout.at.object;
+    pyunw_addr metatype = 0;
+    uint64_t flags = 0;
+    if ((type->flags >> TPFLAGS_BASE_EXC_SUBCLASS & 1u) == 0)
+        return 0;
+    int err = pyunw_read_u64(&reader->memory, type->address + at->type, &metatype);
+    if (err == 0 && !plausible_address(metatype))
+        err = PYUNW_ERR_CORRUPT;
+    if (err == 0)
+        err = pyunw_read_u64(&reader->memory, metatype + at->tp_flags, &flags);
+    if (err < 0)
+        return err;
+    return (flags >> TPFLAGS_TYPE_SUBCLASS & 1u) != 0 ? 1 : PYUNW_ERR_CORRUPT;
+}
+
 /* An object that stands for an exception: 1; 0 where it is None. */
 static int take_object(struct object_reader *reader, pyunw_addr object, uint32_t flags, pyunw_exception *exception)
 {
@@ -23,8 +43,9 @@ static int take_object(struct object_reader *reader, pyunw_addr object, uint32_t
         return err;
     if (type.kind == OBJECT_NONE)
         return 0;
-    if (!is_exception_type(&type))
-        return PYUNW_ERR_CORRUPT;
+    int result = pyunw_exception_is_type(reader, &type);
+    if (result != 1)
+        return result < 0 ? result : PYUNW_ERR_CORRUPT;
     *exception = (pyunw_exception){.object = object, .type = type.address, .flags = flags};
     return 1;
 }
@@ -36,20 +57,22 @@ static int find_raised_by_type(struct object_reader *reader, pyunw_addr tstate, 
                                pyunw_exception *exception)
 {
     struct object_type type = {0};
-    struct object_type type_of_value;
     int err = pyunw_object_read_word(reader, tstate + reader->target->layout.at.thread.raised_type, &type.address);
     if (err < 0 || type.address == 0)
         return err;
-    err = pyunw_object_describe_type(reader, &type);
-    if (err == 0 && value != 0)
-        err = pyunw_object_type(reader, value, &type_of_value);
-    if (err < 0)
-        return err;
-    if (!is_exception_type(&type))
-        return PYUNW_ERR_CORRUPT;
+    int result = pyunw_object_describe_type(reader, &type);
+    if (result == 0)
+        result = pyunw_exception_is_type(reader, &type);
+    if (result != 1)
+        return result < 0 ? result : PYUNW_ERR_CORRUPT;
     *exception = (pyunw_exception){.object = value, .type = type.address, .flags = PYUNW_EXCEPTION_RAISED};
-    if (value != 0 && is_exception_type(&type_of_value))
-        exception->type = type_of_value.address;
+    result = value != 0 ? pyunw_object_type(reader, value, &type) : 0;
+    if (result == 0 && value != 0)
+        result = pyunw_exception_is_type(reader, &type);
+    if (result < 0)
+        return result;
+    if (result == 1)
+        exception->type = type.address;
     else
         exception->flags |= PYUNW_EXCEPTION_NOT_MADE;
     return 1;

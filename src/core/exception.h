@@ -7,10 +7,7 @@
 
 #include "object.h"
 
-/* Are its instances exceptions? Py_TPFLAGS_BASE_EXC_SUBCLASS, Include/object.h: the same in every version. */
-static inline bool is_exception_type(const struct object_type *type)
-{
-    return (type->flags >> 30 & 1u) != 0;
-}
+/* Are instances of a type exceptions? 1, 0, or an error: PYUNW_ERR_CORRUPT where they would be, but it is no type. */
+int pyunw_exception_is_type(struct object_reader *reader, const struct object_type *type);
 
 #endif

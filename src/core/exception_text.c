@@ -130,8 +130,9 @@ static NOINLINE enum shape shape_of(const struct describer *describer, pyunw_add
     if (pyunw_object_type(&reader, object, &type) < 0)
         return SHAPE_UNREADABLE;
     *has_own = type.kind == OBJECT_OTHER || (type.subclass && type.is_class);
-    if (is_exception_type(&type))
-        return SHAPE_EXCEPTION;
+    int result = pyunw_exception_is_type(&reader, &type);
+    if (result != 0)
+        return result == 1 ? SHAPE_EXCEPTION : SHAPE_UNREADABLE;
     return type.kind == OBJECT_STR ? SHAPE_TEXT : SHAPE_VALUE;
 }
 
@@ -261,11 +262,11 @@ static NOINLINE int put_type(struct describer *describer)
     struct object_reader reader;
     struct object_type type = {.address = describer->of.type};
     pyunw_object_reader_begin(&reader, describer->target, &describer->memory);
-    int err = pyunw_object_describe_type(&reader, &type);
-    if (err == 0 && !is_exception_type(&type))
-        err = PYUNW_ERR_CORRUPT;
-    if (err < 0)
-        return err;
+    int result = pyunw_object_describe_type(&reader, &type);
+    if (result == 0)
+        result = pyunw_exception_is_type(&reader, &type);
+    if (result != 1)
+        return result < 0 ? result : PYUNW_ERR_CORRUPT;
     if (type.is_class)
         put_class(describer, type.address);
     else
@@ -348,7 +349,7 @@ static NOINLINE enum str_of find_str(struct describer *describer)
 static NOINLINE int read_arguments(struct describer *describer, pyunw_addr *tuple, uint64_t *count, pyunw_addr *first)
 {
     struct object_reader reader;
-    struct object_type type;
+    struct object_type type = {0};
     struct items items;
     pyunw_addr none = 0;
     pyunw_object_reader_begin(&reader, describer->target, &describer->memory);
@@ -509,9 +510,9 @@ static void put_message(struct describer *describer)
 
 /* ---- Public ---- */
 
-static void begin_text(struct describer *describer, char *buffer, size_t size, uint32_t unreadable)
+static void begin_text(struct describer *describer, struct value_text text, uint32_t unreadable)
 {
-    describer->text = (struct value_text){.buffer = buffer, .size = size};
+    describer->text = text;
     describer->unreadable = unreadable;
     describer->ended = false;
 }
@@ -534,12 +535,14 @@ int pyunw_describe_exception(const pyunw_target *handle, const pyunw_exception *
     *text = (pyunw_exception_text){0};
     target_renew(target, PYUNW_FOR_TEXTS);
     describer.memory = pyunw_safe_memory(target);
-    begin_text(&describer, text->type, sizeof text->type, PYUNW_EXCEPTION_TYPE_UNREADABLE);
+    begin_text(&describer, (struct value_text){.buffer = text->type, .size = sizeof text->type},
+               PYUNW_EXCEPTION_TYPE_UNREADABLE);
     int err = put_type(&describer);
     if (err < 0)
         return err;
     text->type_length = end_text(&describer, PYUNW_EXCEPTION_TYPE_TRUNCATED);
-    begin_text(&describer, text->message, sizeof text->message, PYUNW_EXCEPTION_MESSAGE_UNREADABLE);
+    begin_text(&describer, (struct value_text){.buffer = text->message, .size = sizeof text->message},
+               PYUNW_EXCEPTION_MESSAGE_UNREADABLE);
     put_message(&describer);
     text->message_length = end_text(&describer, PYUNW_EXCEPTION_MESSAGE_TRUNCATED);
     text->flags = describer.flags;
