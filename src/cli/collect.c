@@ -323,14 +323,24 @@ static void run_hook(const struct collect *collect, const char *file)
     (void)snprintf(path, sizeof path, "%s/%s", folder, file);
     pid_t child = fork();
     if (child == 0) {
+        (void)setpgid(0, 0);
         (void)signal(SIGPIPE, SIG_DFL);
         set_alarm(0);
         (void)execl("/bin/sh", "sh", "-c", hook, "sh", path, (char *)NULL);
         _exit(127);
     }
     const int moment = 2;
-    while (child > 0 && waitpid(child, NULL, WNOHANG) == 0 && now() < collect->deadline - 2L * moment)
-        (void)poll(NULL, 0, moment);
+    while (child > 0 && waitpid(child, NULL, WNOHANG) == 0) {
+        if (now() < collect->deadline - 2L * moment) {
+            (void)poll(NULL, 0, moment);
+            continue;
+        }
+        /* With all that it has started: nothing of ours is left behind. */
+        (void)kill(-child, SIGKILL);
+        (void)kill(child, SIGKILL);
+        (void)waitpid(child, NULL, 0);
+        break;
+    }
 }
 
 /* The one that crashed comes first. */

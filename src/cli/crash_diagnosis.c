@@ -202,6 +202,9 @@ static void tell_innermost(json_t *document, const json_t *thread)
     const char *address = text_of(frame, "address");
     if (kind == NULL || strcmp(kind, "native") != 0)
         return;
+    /* Where the fault's registers were not to be had, the stack begins in the handler. */
+    if (!json_is_object(json_object_get(document, "registers")))
+        return;
     if (module == NULL)
         (void)snprintf(text, sizeof text, "the processor was at %s, in no file", address != NULL ? address : "?");
     else if (function != NULL)
