@@ -18,7 +18,18 @@ import pyunw
 
 ROOM = 128  # frames
 UNMAPPED = 1 << 40  # Linux maps nothing here of itself: above the heap of a program at 0x400000, below all others
-NOT_FOR_HANDLERS = {"pyunw_open_self", "pyunw_trap_install", "pyunw_trap_remove", "pyunw_init"}
+NOT_FOR_HANDLERS = {
+    "pyunw_open_self",
+    "pyunw_trap_install",
+    "pyunw_trap_remove",
+    "pyunw_init",
+    "pyunw_crash_install",
+    "pyunw_crash_remove",
+    "pyunw_crash_attach_thread",
+    "pyunw_crash_detach_thread",
+    # It is, on a stack of its own, and starts a process: tests/crash shows it.
+    "pyunw_crash_report_now",
+}
 
 
 def declared_functions():
