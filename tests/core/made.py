@@ -2,9 +2,11 @@
 Core files that no kernel writes, changed or put together part by part, for the tests of what is damaged or hostile.
 """
 
+import os
 import struct
 
 PAGE = 4096
+MACHINE = {"x86_64": 62, "aarch64": 183}[os.uname().machine]
 PT_LOAD, PT_NOTE = 1, 4
 READABLE, WRITABLE, EXECUTABLE = 4, 2, 1
 NT_PRSTATUS, NT_PRPSINFO, NT_AUXV, NT_FILE, NT_SIGINFO = 1, 3, 6, 0x46494C45, 0x53494749
@@ -54,7 +56,7 @@ def names(entries):
     return note(NT_FILE, head + places + b"".join(entry[3] + b"\0" for entry in entries))
 
 
-def core(machine, notes, memory, note_segments=1):
+def make_core(notes, memory, note_segments=1):
     """An ELF core file of these notes (bytes), and of memory: (address, flags, bytes)."""
     count = note_segments + len(memory)
     at = 64 + 56 * count
@@ -64,4 +66,4 @@ def core(machine, notes, memory, note_segments=1):
         heads += struct.pack("<IIQQQQQQ", PT_LOAD, flags, at + len(body), address, 0, len(data), len(data), PAGE)
         body += data + bytes(-len(data) % PAGE)
     ident = b"\x7fELF\2\1\1" + bytes(9)
-    return ident + struct.pack("<HHIQQQIHHHHHH", 4, machine, 1, 0, 64, 0, 0, 64, 56, count, 0, 0, 0) + heads + body
+    return ident + struct.pack("<HHIQQQIHHHHHH", 4, MACHINE, 1, 0, 64, 0, 0, 64, 56, count, 0, 0, 0) + heads + body

@@ -4,15 +4,19 @@
 sends nothing to the terminal but text. The oracle is what was put into them.
 """
 
-import ctypes
+import json
 import os
+import resource
 import shutil
 import struct
 import sys
 
-from cores import HAS_KERNEL_CORES, allow_cores, any_core, check, kernel_cores_note, run_core
+from cores import allow_cores, any_core, check, kernel_cores_note, run_core
 from dumping import finish
-from made import NT_FILE, files_of, notes_of
+from made import (NT_AUXV, NT_FILE, NT_PRSTATUS, PAGE, PT_NOTE, READABLE, WRITABLE, make_core, note, notes_of,
+                  segments_of)
+
+CURRENT_SIGNAL, THREAD, FS_BASE = 12, 32, 112 + 8 * 21  # in struct elf_prstatus
 
 tried = []
 
@@ -46,12 +50,49 @@ def offsets_that_wrap(core, data):
         check(status == 1 and output and "stacks are not whole" in errors, tried[-1], status, errors[:300])
 
 
+def run_limited(*arguments):
+    """With a minute of the processor's time: what ends by itself takes a second or two of it."""
+    return run_core(*arguments, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (60, 60)))
+
+
+def notes_again_and_again():
+    """30,000 segments that are all the same 30,000 notes; their auxiliary vectors are long."""
+    tried.append("notes again and again")
+    one = note(NT_AUXV, struct.pack("<QQ", 1, 1) * 64)
+    with open("again.core", "wb") as file:
+        file.write(make_core(one * 30000, [(0x10000, READABLE | WRITABLE, bytes(PAGE))], note_segments=30000))
+    status, output, errors = run_limited("again.core")
+    check((status, output) == (1, "") and "no CPython" in errors or "is not Python" in errors, tried[-1], status, errors)
+
+
+def threads_without_signal(core, data):
+    """100,000 threads, none of which had a signal."""
+    tried.append("100,000 threads")
+    place, _, _, offset, _, held, _ = next(segment for segment in segments_of(data) if segment[1] == PT_NOTE)
+    first = next((at, size) for _, what, at, size in notes_of(data) if what == NT_PRSTATUS)
+    notes = bytearray(data[offset:offset + held])
+    for _, what, at, _ in notes_of(data):
+        if what == NT_PRSTATUS:
+            notes[at - offset + CURRENT_SIGNAL:at - offset + CURRENT_SIGNAL + 2] = b"\0\0"
+    status = bytearray(data[first[0]:first[0] + first[1]])
+    status[CURRENT_SIGNAL:CURRENT_SIGNAL + 2] = b"\0\0"
+    status[THREAD:THREAD + 4] = (1 << 22).to_bytes(4, "little")
+    status[FS_BASE:FS_BASE + 8] = bytes(8)
+    notes += note(NT_PRSTATUS, bytes(status)) * 100000
+    name = changed(core, "threads.core", [(len(data), bytes(notes)), (place + 8, struct.pack("<Q", len(data))),
+                                          (place + 32, struct.pack("<Q", len(notes)))])
+    status, output, errors = run_limited("--json", name)
+    check(status == 0 and len(json.loads(output)["processes"][0]["threads"]) == 2, tried[-1], status, errors[:300])
+
+
 def main():
     allow_cores()
     core, _ = any_core("whole.core", "lock", bits=0x7f)
     with open(core, "rb") as file:
         data = file.read()
     offsets_that_wrap(core, data)
+    notes_again_and_again()
+    threads_without_signal(core, data)
     return finish("harmless: %s%s" % (", ".join(tried), kernel_cores_note()))
 
 
