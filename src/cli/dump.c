@@ -2,6 +2,7 @@
  * pyunwind dump: the stacks of all threads of running processes.
  */
 #include "cli.h"
+#include "complain.h"
 #include "document.h"
 #include "dump_output.h"
 #include "native_stacks.h"
@@ -93,7 +94,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 
 static void complain(const char *what, const char *why)
 {
-    (void)fprintf(stderr, "pyunwind dump: %s%s%s\n", what, *what != '\0' ? ": " : "", why);
+    complain_as("pyunwind dump", what, why);
 }
 
 /* ---- Processes ---- */
