@@ -106,7 +106,9 @@ static bool complain_of_core(const struct core_options *options, const pyunw_cor
                        info.missing, info.missing_from);
         complain(options->core, why);
     }
-    return info.is_cut || info.missing > 0;
+    if (info.thread_count == 0)
+        complain(options->core, "it tells of no thread: neither a signal nor native frames are known");
+    return info.is_cut || info.missing > 0 || info.thread_count == 0;
 }
 
 static void complain_of_file(const pyunw_core_file *file)
