@@ -109,6 +109,7 @@ struct dump {
     FILE *out;
     bool coloured;
     int written;
+    int write_error; /* errno of the first that failed; 0: none did */
     int status;
     struct numbers seen;     /* with children: each process is dumped once */
     struct numbers left_out; /* with children: those that are not Python */
@@ -247,7 +248,9 @@ static void write_member(struct dump *dump, const struct member *member)
     else
         dump_text_process(dump->out, &member->snapshot, dump->written == 0, dump->coloured);
     dump->written++;
-    (void)fflush(dump->out);
+    bool failed = fflush(dump->out) != 0 || ferror(dump->out) != 0;
+    if (failed && dump->write_error == 0)
+        dump->write_error = errno;
     complain_of_part(&member->snapshot);
     if (member->snapshot.list_error < 0)
         dump->status = CLI_INCOMPLETE;
@@ -338,7 +341,8 @@ static int dump_all(const struct dump_options *options)
     free(dump.seen.list);
     free(dump.left_out.list);
     if (!document_close(dump.out)) {
-        complain(options->output != NULL ? options->output : "standard output", strerror(errno));
+        complain(options->output != NULL ? options->output : "standard output",
+                 strerror(dump.write_error != 0 ? dump.write_error : errno));
         return CLI_INCOMPLETE;
     }
     return dump.status;
