@@ -30,4 +30,7 @@ static inline bool is_running(const struct task *task)
 /* The length of the UTF-8 sequence at the beginning of bytes (RFC 3629), 0 where there is none. */
 size_t utf8_length(const unsigned char *bytes, size_t size);
 
+/* Control characters of ASCII and of Latin-1 (U+0080 to U+009F) as \xNN, as is what is not UTF-8. */
+void page_bytes(FILE *out, const char *text, size_t size);
+
 #endif

@@ -29,8 +29,7 @@ size_t utf8_length(const unsigned char *bytes, size_t size)
     return value >= least[length] && value <= 0x10ffff && !surrogate ? length : 0;
 }
 
-/* Control characters of ASCII and of Latin-1 (U+0080 to U+009F) as \xNN, as is what is not UTF-8. */
-static void print_bytes(FILE *out, const char *text, size_t size)
+void page_bytes(FILE *out, const char *text, size_t size)
 {
     const unsigned char *bytes = (const unsigned char *)text;
     size_t plain = 0; /* from here on nothing is written yet, for it can be written as it is */
@@ -55,7 +54,7 @@ static void print_text(FILE *out, const struct text *text)
     if (text->bytes == NULL)
         (void)fputs("???", out);
     else
-        print_bytes(out, text->bytes, text->length);
+        page_bytes(out, text->bytes, text->length);
     if (text->cut)
         (void)fputs("...", out);
 }
@@ -112,7 +111,7 @@ static void print_command(FILE *out, const struct process_info *info)
         (void)fputc(' ', out);
         if (length == 0)
             (void)fputs("''", out);
-        print_bytes(out, at, length);
+        page_bytes(out, at, length);
         at += length + 1;
     }
 }
@@ -141,7 +140,7 @@ static void print_control_group(FILE *out, const char *path)
         (void)fprintf(out, "Container %s, control group ", id);
     else
         (void)fputs("Control group ", out);
-    print_bytes(out, path, strlen(path));
+    page_bytes(out, path, strlen(path));
     (void)fputc('\n', out);
 }
 
@@ -174,7 +173,9 @@ static void print_crash(const struct page *page, const struct snapshot *snapshot
 {
     const struct crash *crash = &snapshot->crash;
     if (crash->signal == 0) {
-        (void)fputs("No signal ended it: the core was made while it ran\n", page->out);
+        (void)fputs(crash->has_threads ? "No signal ended it: the core was made while it ran\n"
+                                       : "What ended it is not known: the core file tells of no thread\n",
+                    page->out);
         return;
     }
     begin_style(page, STYLE_WARNING);
@@ -193,12 +194,15 @@ static void print_process(const struct page *page, const struct snapshot *snapsh
     const struct process_info *info = &snapshot->info;
     format_version(snapshot->version, version);
     begin_style(page, STYLE_PROCESS);
-    (void)fprintf(page->out, "Process %d:", (int)info->pid);
+    if (info->pid > 0)
+        (void)fprintf(page->out, "Process %d:", (int)info->pid);
+    else
+        (void)fputs("Process, its number unknown:", page->out);
     print_command(page->out, info);
     end_style(page);
     (void)fprintf(page->out, "\nCPython %s%s, ", version, snapshot->free_threaded ? " (free-threaded)" : "");
     if (info->executable != NULL)
-        print_bytes(page->out, info->executable, strlen(info->executable));
+        page_bytes(page->out, info->executable, strlen(info->executable));
     else
         (void)fputs("executable unknown", page->out);
     if (info->uptime >= 0) {
@@ -246,7 +250,7 @@ static void print_thread_head(const struct page *page, const struct snapshot *sn
         (void)fprintf(page->out, "Thread %d", (int)task->id);
         if (task->name_length > 0) {
             (void)fputs(" \"", page->out);
-            print_bytes(page->out, task->name, task->name_length);
+            page_bytes(page->out, task->name, task->name_length);
             (void)fputc('"', page->out);
         }
     } else {
@@ -287,15 +291,15 @@ static void print_native_frame(const struct page *page, const pyunw_native_frame
     const char *function = frame->function != NULL ? frame->function : "???";
     begin_style(page, STYLE_NATIVE);
     (void)fputs("    ", page->out);
-    print_bytes(page->out, function, strlen(function));
+    page_bytes(page->out, function, strlen(function));
     (void)fputs(" (", page->out);
     if (frame->filename != NULL && frame->lineno >= 0) {
-        print_bytes(page->out, frame->filename, strlen(frame->filename));
+        page_bytes(page->out, frame->filename, strlen(frame->filename));
         (void)fprintf(page->out, ":%d)", (int)frame->lineno);
     } else if (frame->module != NULL) {
         const char *slash = strrchr(frame->module, '/');
         const char *name = slash != NULL ? slash + 1 : frame->module;
-        print_bytes(page->out, name, strlen(name));
+        page_bytes(page->out, name, strlen(name));
         (void)fprintf(page->out, "+0x%" PRIx64 ")", (uint64_t)frame->module_offset);
     } else {
         (void)fprintf(page->out, "0x%" PRIx64 ")", (uint64_t)frame->address);
@@ -316,10 +320,10 @@ static void print_locals(const struct page *page, const struct frame_locals *loc
     for (int n = 0; n < locals->count; n++) {
         const struct local *local = &locals->list[n];
         (void)fputs("        ", page->out);
-        print_bytes(page->out, local->name != NULL ? local->name : "???", local->name != NULL ? local->name_length : 3);
+        page_bytes(page->out, local->name != NULL ? local->name : "???", local->name != NULL ? local->name_length : 3);
         (void)fputs(" = ", page->out);
         const char *value = local->value != NULL ? local->value : "<unreadable>";
-        print_bytes(page->out, value, strlen(value));
+        page_bytes(page->out, value, strlen(value));
         (void)fputc('\n', page->out);
     }
     if (locals->wanted && !locals->known)

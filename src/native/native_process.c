@@ -35,7 +35,7 @@ struct process_source {
 static const struct block *read_block(struct process_source *source, pyunw_addr address)
 {
     struct block *block = &source->blocks[address / BLOCK_SIZE % BLOCK_COUNT];
-    if (block->address == address)
+    if (address != 0 && block->address == address) /* address 0 is that of a free one */
         return block;
     block->address = 0;
     if (pyunw_pause_read_image(pyunw_pause_context(source->pause), address, block->bytes, BLOCK_SIZE) < 0)
