@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/resource.h>
 
 struct core_options {
     const char *core;
@@ -230,6 +231,16 @@ static int dump_loaded(const struct core_options *options, const pyunw_core *cor
     return status;
 }
 
+/* Each mapped file takes a descriptor, and a large program maps more than the 1,024 that are mostly given at first. */
+static void allow_many_files(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit); /* else what cannot be opened is missing, and that is said */
+}
+
 static int dump_core(const struct core_options *options)
 {
     char message[1024] = "";
@@ -242,6 +253,7 @@ static int dump_core(const struct core_options *options)
         .message = message,
         .message_size = sizeof message,
     };
+    allow_many_files();
     int err = pyunw_load_core(options->core, &core, &load);
     if (err < 0) {
         complain("", message[0] != '\0' ? message : pyunw_strerror(err));

@@ -66,6 +66,14 @@ def orders_to_a_terminal(core, data):
         check(all(line.isprintable() for line in errors.splitlines()), tried[-1], repr(errors))
 
 
+def few_descriptors(core):
+    """More files are mapped than may be open at first."""
+    tried.append("few descriptors")
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    status, _, errors = run_core(core, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (8, hard)))
+    check((status, errors) == (0, ""), tried[-1], status, errors)
+
+
 def run_limited(*arguments):
     """With half a minute of the processor: what ends by itself takes a few seconds of it."""
     return run_core(*arguments, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (30, 30)))
@@ -108,6 +116,7 @@ def main():
         data = file.read()
     offsets_that_wrap(core, data)
     orders_to_a_terminal(core, data)
+    few_descriptors(any_core("default.core", "lock")[0])
     notes_again_and_again()
     threads_without_signal(core, data)
     return finish("harmless: %s%s" % (", ".join(tried), kernel_cores_note()))
