@@ -45,7 +45,8 @@ class Crash:
     ends         status: what becomes of the process: minus the signal, or an exit status
     function     the innermost native one of the thread that crashed; None: not ours
     status       of the report: "complete", "partial", or None for either
-    kind         "report"; "unfinished": it stays one; "none": no report is to be made
+    kind         "report"; "unfinished": it stays one; "none": no report is to be made; None: it is
+                 kept elsewhere, and judged by check
     report_of    "process", or "child": the report is of another
     python       False: the thread that crashed has no Python frames
     environment  more variables
@@ -223,7 +224,7 @@ def run(case, folder, tracked, crasher, watch=None):
 def files_of(folder):
     try:
         return sorted(os.listdir(os.path.join(folder, "reports")))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 
@@ -312,6 +313,8 @@ class Corpus:
     def find_report(self, outcome):
         """The document, where one is wanted and there."""
         case = self.case
+        if case.kind is None:
+            return None
         folder = self.folder("tracked")
         files = files_of(folder)
         finished = [name for name in files if name.endswith(".json") and not name.startswith(".")]
