@@ -155,6 +155,17 @@ static void take_process(json_t *document, json_t *process, const struct crash_s
                  crash->snapshot.crash.is_known && json_is_object(json_object_get(document, "signal")));
 }
 
+static void take_exception(json_t *document, const struct crash_snapshot *crash)
+{
+    const pyunw_exception_text *text = &crash->exception;
+    if (crash->has_exception != 1)
+        return;
+    json_t *exception = json_pack("{s:s%, s:s%}", "type", text->type, (size_t)text->type_length, "message",
+                                  text->message, (size_t)text->message_length);
+    if (exception != NULL)
+        (void)json_object_set_new(document, "exception", exception);
+}
+
 /* ---- What /proc and the files tell ---- */
 
 static void take_working_directory(json_t *document, pid_t pid)
@@ -206,6 +217,9 @@ static void tell_what_is_missing(json_t *document, const struct crash_snapshot *
     if (snapshot->list_error < 0)
         add_note(document, json_sprintf("There may be more threads, the list of which could not be read: %s.",
                                         pyunw_strerror(snapshot->list_error)));
+    if (crash->has_exception < 0)
+        add_note(document, json_sprintf("Whether an exception was in flight could not be read: %s.",
+                                        pyunw_strerror(crash->has_exception)));
     if (crash->why_native[0] != '\0')
         add_note(document, json_sprintf("There are no native stacks: %s.", crash->why_native));
 }
@@ -233,6 +247,7 @@ bool crash_document_complete(json_t *document, const struct crash_snapshot *cras
     begin_complete(document);
     take_process(document, process, crash, with_command);
     json_decref(process);
+    take_exception(document, crash);
     take_libraries(document, crash);
     take_figures(document, crash->snapshot.info.pid);
     tell_what_is_missing(document, crash);

@@ -10,7 +10,7 @@ import os
 import re
 import sys
 
-from dumping import Program, check, finish, run_dump
+from dumping import Program, check, finish, run_dump, wait_until_reading
 from pausing import Counter, states
 
 ALLOW = "import ctypes, os, sys\nctypes.CDLL(None).prctl(0x59616D61, ctypes.c_ulong(-1), 0, 0, 0)\n"
@@ -74,6 +74,7 @@ class Tree(Program):
         self.shell = (shells - {self.root}).pop()
         self.order = []
         self.add(self.root, {self.shell: self.root, **self.parents})
+        wait_until_reading(self.root)  # in its function, which it calls once it has told
 
     @staticmethod
     def parent_of(pid):
