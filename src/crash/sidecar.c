@@ -60,12 +60,42 @@ static void put_file(char text[ARGUMENT_SIZE], const struct held_file *file)
 
 /* ---- In the new process, which shares the memory of this one until it executes the command ---- */
 
+static bool is_inherited(int fd)
+{
+    for (int n = 0; n < start.inherited_count; n++) {
+        if (start.inherited[n] == fd)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * What the dynamic linker says where it cannot load the command is not to appear among what the program says. The new
+ * process has a table of descriptors of its own.
+ */
+static void hide_streams(void)
+{
+    enum { STREAMS = 3 };
+    for (int fd = 0; fd < STREAMS; fd++) {
+        if (!is_inherited(fd))
+            (void)raw_syscall3(SYS_close, fd, 0, 0);
+    }
+    for (int n = 0; n < STREAMS; n++) {
+        long fd = raw_syscall4(SYS_openat, AT_FDCWD, (long)"/dev/null", O_RDWR, 0);
+        if (fd < STREAMS)
+            continue;
+        (void)raw_syscall3(SYS_close, fd, 0, 0);
+        break;
+    }
+}
+
 static void execute(void *argument)
 {
     struct crash_settings *settings = argument;
     /* The program's handlers are not to run here, in the memory of both. The sidecar takes the block away. */
     uint64_t all = ~UINT64_C(0);
     (void)raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, 0, sizeof all);
+    hide_streams();
     for (int n = 0; n < start.inherited_count; n++)
         (void)raw_syscall3(SYS_fcntl, start.inherited[n], F_SETFD, 0);
     if (pyunw_crash_holds(&settings->helper))

@@ -87,7 +87,9 @@ def sandboxes():
     yield case("no process_vm_readv", forbid(PROCESS_VM_READV), status=None)
     yield case("neither", forbid(PTRACE, PROCESS_VM_READV), status=None)
     yield case("neither, by ENOSYS", forbid(PTRACE, PROCESS_VM_READV, error=ENOSYS), status=None)
-    yield case("neither, nor /proc/self/mem", forbid(PTRACE, PROCESS_VM_READV, PREAD), status=None)
+    # Nor can the helper be loaded, what the dynamic linker says of (glibc reads the libraries' headers by pread).
+    yield case("neither, nor pread", forbid(PTRACE, PROCESS_VM_READV, PREAD), kind="unfinished", status="partial",
+               function=None)
     yield case("no new process", forbid(CLONE, error=EAGAIN), kind="unfinished", status="partial", function=None)
     yield case("no new program", forbid(EXECVE, EXECVEAT), kind="unfinished", status="partial", function=None)
     yield case("no linkat", forbid(LINKAT), status=None)
