@@ -124,6 +124,8 @@ def read_core(folder):
     with open(files[0], "rb") as file:
         data = file.read()
     os.unlink(files[0])
+    if not data:  # there was no room for it
+        return ()
     found = {}
     offset, = struct.unpack_from("<Q", data, 32)
     size, count = struct.unpack_from("<HH", data, 54)

@@ -5,15 +5,15 @@ ptrace(2), no process_vm_readv(2); streams that are closed or another's. The pro
 can be told is.
 """
 
+import ctypes
 import json
 import os
-import resource
-import signal
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from corpus import Corpus, Crash, files_of  # noqa: E402
+from corpus import Corpus, Crash, libc  # noqa: E402
 
 CLONE, PTRACE, PROCESS_VM_READV, EXECVE, EXECVEAT, LINKAT, SET_PTRACER = 56, 101, 310, 59, 322, 265, 157
 OPENAT, PREAD = 257, 17
@@ -79,6 +79,38 @@ def folders():
                kind=None, check=was_written_to("output-of-report"))
 
 
+def users():
+    """Who drops its privileges after the installation, as servers do, cannot be read by its like any more."""
+    drop = "os.setgroups([]); os.setgid(65534); os.setuid(65534)"
+    yield case("privileges dropped", "os.chown(os.environ['PYUNWIND_REPORT_DIR'], 65534, 65534); " + drop, status=None,
+               function=None)
+    yield case("folder of another", drop, options=OUTPUT, kind=None, check=was_written_to("output-of-report"))
+
+
+MS_REC, MS_PRIVATE, CLONE_NEWNS = 16384, 1 << 18, 0x00020000
+
+
+def mount_small_disk():
+    """In the new process: the report folder is a disk of four pages, which nobody else sees."""
+    folder = os.path.join(os.getcwd(), "reports").encode()
+    if (libc.unshare(CLONE_NEWNS) != 0 or libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None) != 0
+            or libc.mount(b"none", folder, b"tmpfs", 0, b"size=16k,mode=700") != 0):
+        raise OSError(ctypes.get_errno(), "no disk can be mounted")
+
+
+def can_mount():
+    """A folder of its own in a process of its own."""
+    os.makedirs("try/reports")
+    return subprocess.run([sys.executable, "-c", "pass"], cwd="try", preexec_fn=mount_small_disk).returncode == 0
+
+
+def disks():
+    fill = ("file = open(os.environ['PYUNWIND_REPORT_DIR'] + '/full', 'wb', buffering=0)\ntry:\n    while True:\n"
+            "        file.write(bytes(4096))\nexcept OSError:\n    pass")
+    yield case("disk full", fill, options=OUTPUT, kind=None, check=was_written_to("output-of-report"),
+               prepare=mount_small_disk)
+
+
 OUTPUT = "report_fd=os.open('output-of-report', os.O_WRONLY | os.O_CREAT, 0o600)"
 
 
@@ -137,7 +169,14 @@ def all_empty(corpus, outcome, document):
 
 def main():
     corpus = Corpus()
-    for cases in (folders, sandboxes, resources, streams):
+    groups = [folders, sandboxes, resources, streams]
+    if os.getuid() == 0:
+        groups.append(users)
+    try:
+        groups += [disks] if can_mount() else []
+    except (OSError, subprocess.SubprocessError):
+        print("no disk can be mounted here: a full one is not tested, but by a limit")
+    for cases in groups:
         for crash in cases():
             corpus.test(crash)
     return corpus.finish()
