@@ -15,7 +15,7 @@
 
 static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP};
 
-enum { DEFAULT_MILLISECONDS = 10000, STACK_SIZE = 256 << 10, CLONE_STACK_SIZE = 64 << 10 };
+enum { DEFAULT_MILLISECONDS = 10000, STACK_SIZE = 256 << 10 };
 
 int pyunw_crash_refuse(const pyunw_crash_options *options, int error, const char *format, ...)
 {
