@@ -216,6 +216,7 @@ def limits():
                 assert message == str(error)
             else:
                 assert flags == TRUNCATED and "..." in message and len(message) < ROOM, (flags, message)
+                assert not message.endswith("......"), message
                 whole = message[:message.index("...")]
                 assert str(error).startswith(whole) and len(str(error)) > ROOM - 20, (message, len(str(error)))
     error = type("N" * 600, (Exception,), {"__module__": "m"})()
