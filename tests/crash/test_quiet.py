@@ -1,7 +1,8 @@
 # interpreters: each
 """
 What the report path does in the crashed process: it allocates nothing (a preloaded allocator ends a process that uses it
-in the handler, and the kernel one that maps memory), and it shows nobody a child.
+in the handler, and the kernel one that maps memory), and it shows nobody a child. A report of a process that goes on leaves errno, the signal mask, the alternate
+stack and the handlers as they were.
 """
 
 import os
@@ -10,7 +11,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from corpus import Corpus, Crash, compile_shared, code_of, run  # noqa: E402
+from corpus import Corpus, Crash, code_of, compile_shared, crashed_of, files_of, python_frames, run  # noqa: E402
 
 # Who has nearly all signals blocked but not those of faults is in the handler, or behaves as if it were.
 ALLOCATOR = r"""
@@ -142,9 +143,38 @@ crash()
 """
 
 
+# The process goes on; bare there is nothing to ask.
+ON_DEMAND = """\
+from program import *
+tracker = install(report_signal=10)
+result = 0
+if tracker is not None:
+    result = %s  # HERE
+print("changed:", result)
+"""
+CALL = "released.report_and_compare(tracker.pyunw_crash_report_now)"
+
+
+def is_of_main_thread(corpus, outcome, document):
+    if document is None:
+        return
+    corpus.check(document["signal"] is None, "a signal is told:", document["signal"])
+    corpus.check(not crashed_of(document), "a thread is said to have crashed")
+    main = [thread for thread in document["threads"] if thread["native_id"] == document["pid"]]
+    frames = python_frames(main[0]) if main else []
+    corpus.check(frames and frames[0]["lineno"] == corpus.case.line(), "the line is not told:", frames[:1])
+
+
 def has_two_records(corpus, outcome, document):
     if document is not None:
         corpus.check(document["threads"] and document["registers"] is not None, "a record is missing")
+
+
+def has_reports(count):
+    def check(corpus, outcome, document):
+        files = files_of(corpus.folder("tracked"))
+        corpus.check(len(files) == count and all(name.endswith(".json") for name in files), "there is", files)
+    return check
 
 
 def test_canary(corpus, preloaded):
@@ -160,6 +190,7 @@ def test_canary(corpus, preloaded):
 def main():
     preloaded = compile_shared("allocator", ALLOCATOR)
     quiet = {"environment": {"LD_PRELOAD": preloaded}}
+    on_demand = {"signal": None, "causes": ("on_demand",), "ends": 0, "python": None}
     corpus = Corpus()
     test_canary(corpus, preloaded)
     for case in [
@@ -172,6 +203,12 @@ def main():
               function="null_read", status=None, **quiet),
         Crash("no mapping", NO_MAPPING, kind="unfinished", status="partial", check=has_two_records),
         Crash("who waits for any child", CHILDREN, function="null_read"),
+        Crash("on demand", ON_DEMAND % CALL, check=is_of_main_thread, **on_demand),
+        Crash("on demand, with the GIL", ON_DEMAND % CALL.replace("released", "held"), check=is_of_main_thread,
+              **on_demand),
+        Crash("on demand, by a signal", ON_DEMAND % "released.raise_and_compare(10)", check=is_of_main_thread, **on_demand),
+        Crash("on demand, three times", ON_DEMAND % (CALL + "; " + CALL + "; " + CALL), **{**on_demand, "kind": None},
+              check=has_reports(3)),
     ]:
         corpus.test(case)
     return corpus.finish()

@@ -153,6 +153,7 @@ def streams():
     reused_high = ("os.closerange(3, 4096)\nfor n in range(300):\n"
                    "    os.open('data-%d' % n, os.O_RDWR | os.O_CREAT, 0o600)\n")
     yield case("all descriptors reused", reused_high, status=None, check=all_empty)
+    yield case("text to standard error", options="flags=16", has_text=True)
     yield case("report to a descriptor", options=OUTPUT, check=was_written_to("output-of-report"))
     yield case("descriptor for reports closed and reused",
                "os.closerange(3, 100)\n"
