@@ -84,7 +84,16 @@ def users():
     drop = "os.setgroups([]); os.setgid(65534); os.setuid(65534)"
     yield case("privileges dropped", "os.chown(os.environ['PYUNWIND_REPORT_DIR'], 65534, 65534); " + drop, status=None,
                function=None)
+    yield case("folder read-only", "os.chown(os.environ['PYUNWIND_REPORT_DIR'], 65534, 65534); "
+               "os.chmod(os.environ['PYUNWIND_REPORT_DIR'], 0o500); " + drop, options=OUTPUT, kind=None,
+               check=was_written_to("output-of-report"))
     yield case("folder of another", drop, options=OUTPUT, kind=None, check=was_written_to("output-of-report"))
+
+
+def read_only():
+    """To root nothing is."""
+    yield case("folder read-only", "os.chmod(os.environ['PYUNWIND_REPORT_DIR'], 0o500)", options=OUTPUT, kind=None,
+               check=was_written_to("output-of-report"))
 
 
 MS_REC, MS_PRIVATE, CLONE_NEWNS = 16384, 1 << 18, 0x00020000
@@ -171,8 +180,7 @@ def all_empty(corpus, outcome, document):
 def main():
     corpus = Corpus()
     groups = [folders, sandboxes, resources, streams]
-    if os.getuid() == 0:
-        groups.append(users)
+    groups.append(users if os.getuid() == 0 else read_only)
     try:
         groups += [disks] if can_mount() else []
     except (OSError, subprocess.SubprocessError):
