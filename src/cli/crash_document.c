@@ -59,18 +59,60 @@ static const json_t *crashed_of(const json_t *threads)
     return NULL;
 }
 
+static bool is_of_kind(const json_t *frame, const char *kind)
+{
+    return text_is(json_object_get(frame, "kind"), kind);
+}
+
+static bool has_python(const json_t *thread)
+{
+    size_t index;
+    const json_t *frame;
+    json_array_foreach(json_object_get(thread, "frames"), index, frame)
+    {
+        if (is_of_kind(frame, "python"))
+            return true;
+    }
+    return false;
+}
+
+/* Frames that were merged with Python's come to stand beside them. */
+static void set_native_apart(json_t *thread)
+{
+    size_t index;
+    json_t *frame;
+    json_t *native = json_array();
+    json_array_foreach(json_object_get(thread, "frames"), index, frame)
+    {
+        if (is_of_kind(frame, "native"))
+            (void)json_array_append(native, frame);
+    }
+    if (json_array_size(native) > 0 && json_is_null(json_object_get(thread, "native_frames")))
+        (void)json_object_set(thread, "native_frames", native);
+    json_decref(native);
+}
+
 /*
- * What the handler wrote of its own stack is older than what was read from outside, and made by the thread itself:
- * where that is whole and this is not, it is taken.
+ * What the handler wrote of its own stack is older than what was read from outside, and made by the thread itself,
+ * which finds its own thread state whatever became of the list of them: where that is whole and this is not, it is
+ * taken.
  */
 static void prefer_whole(json_t *thread, const json_t *recorded)
 {
-    if (recorded == NULL || text_is(json_object_get(thread, "status"), "complete") ||
-        !text_is(json_object_get(recorded, "status"), "complete"))
+    static const char *const keys[] = {"thread_id", "interpreter_id"};
+    bool is_complete = text_is(json_object_get(thread, "status"), "complete");
+    bool none_but_recorded = !has_python(thread) && has_python(recorded);
+    bool recorded_whole = text_is(json_object_get(recorded, "status"), "complete");
+    if (!none_but_recorded && (is_complete || !recorded_whole))
         return;
+    set_native_apart(thread);
     (void)json_object_set(thread, "frames", json_object_get(recorded, "frames"));
     (void)json_object_set(thread, "status", json_object_get(recorded, "status"));
     (void)json_object_set_new(thread, "unconfirmed", json_integer(0));
+    for (size_t n = 0; n < sizeof keys / sizeof keys[0]; n++) {
+        if (json_is_null(json_object_get(thread, keys[n])))
+            (void)json_object_set(thread, keys[n], json_object_get(recorded, keys[n]));
+    }
 }
 
 /* A thread that is in several interpreters has a stack in each: the first is the innermost. */
@@ -224,6 +266,17 @@ static void tell_what_is_missing(json_t *document, const struct crash_snapshot *
         add_note(document, json_sprintf("There are no native stacks: %s.", crash->why_native));
 }
 
+/* The stack that a report is made for is said to be damaged where it is. */
+static void tell_what_is_damaged(json_t *document)
+{
+    const json_t *first = json_array_get(json_object_get(document, "threads"), 0);
+    const char *status = json_string_value(json_object_get(first, "status"));
+    if (json_is_true(json_object_get(first, "crashed")) && status != NULL && strcmp(status, "complete") != 0)
+        add_note(document,
+                 json_sprintf("The Python stack of the thread that crashed could not be read to its end: it is %s.",
+                              status));
+}
+
 /* Nothing is missing yet: what the handler could not tell by itself was to come from here. */
 static void begin_complete(json_t *document)
 {
@@ -251,6 +304,7 @@ bool crash_document_complete(json_t *document, const struct crash_snapshot *cras
     take_libraries(document, crash);
     take_figures(document, crash->snapshot.info.pid);
     tell_what_is_missing(document, crash);
+    tell_what_is_damaged(document);
     crash_diagnose(document, crash->maps, crash->abort_message);
     return true;
 }

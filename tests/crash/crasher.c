@@ -382,3 +382,48 @@ CRASH print_child_signals(void)
 {
     (void)sigaction(SIGCHLD, &(struct sigaction){.sa_handler = print_child, .sa_flags = SA_RESTART}, NULL);
 }
+
+/* ---- Reports of a process that goes on ---- */
+
+/*
+ * What a report asked for leaves changed: bit 0 it failed, 1 errno, 2 the signal mask, 3 the alternate stack, 4 how the
+ * fatal signals are handled.
+ */
+__attribute__((visibility("default"))) int report_and_compare(int (*report)(void))
+{
+    enum { MARK = 77 };
+    stack_t stacks[2] = {{0}};
+    sigset_t masks[2];
+    struct sigaction actions[2];
+    memset(masks, 0, sizeof masks);
+    memset(actions, 0, sizeof actions);
+    (void)sigaltstack(NULL, &stacks[0]);
+    (void)pthread_sigmask(SIG_BLOCK, NULL, &masks[0]);
+    (void)sigaction(SIGSEGV, NULL, &actions[0]);
+    errno = MARK;
+    int result = report();
+    int error = errno;
+    (void)sigaltstack(NULL, &stacks[1]);
+    (void)pthread_sigmask(SIG_BLOCK, NULL, &masks[1]);
+    (void)sigaction(SIGSEGV, NULL, &actions[1]);
+    return (result != 0 ? 1 : 0) | (error != MARK ? 2 : 0) |
+           (memcmp(&masks[0], &masks[1], sizeof masks[0]) != 0 ? 4 : 0) |
+           (stacks[0].ss_sp != stacks[1].ss_sp || stacks[0].ss_size != stacks[1].ss_size ||
+                    stacks[0].ss_flags != stacks[1].ss_flags
+                ? 8
+                : 0) |
+           (actions[0].sa_sigaction != actions[1].sa_sigaction || actions[0].sa_flags != actions[1].sa_flags ? 16 : 0);
+}
+
+static int raised_signal;
+
+static int raise_it(void)
+{
+    return raise(raised_signal);
+}
+
+__attribute__((visibility("default"))) int raise_and_compare(int signal)
+{
+    raised_signal = signal;
+    return report_and_compare(raise_it);
+}
