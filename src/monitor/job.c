@@ -61,6 +61,17 @@ static void stop_by(int signal)
     (void)sigaction(signal, &found, NULL);
 }
 
+/* Who continued this process: a shell, which means the program too, or the one beside it, which has seen that run. */
+static bool take_continue(pid_t waker)
+{
+    const struct timespec nothing = {0};
+    siginfo_t info = {0};
+    sigset_t set;
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGCONT);
+    return sigtimedwait(&set, &info, &nothing) == SIGCONT && info.si_pid != waker;
+}
+
 /* What the terminal has sent to the whole job was met by the program, and has stopped it. */
 static void forget_pending_stops(void)
 {
@@ -86,6 +97,8 @@ void job_stop(pid_t program, int signal)
     stop_by(signal);
     (void)kill(waker, SIGKILL);
     (void)waitpid(waker, NULL, 0);
+    if (take_continue(waker) && job_is_stopped(program))
+        (void)kill(program, SIGCONT);
 }
 
 /* ---- Pass on ---- */

@@ -111,7 +111,7 @@ void start_close_inherited(const struct monitor_wish *wish, bool with_standard_e
     int high = low == wish->folder ? wish->output : wish->folder;
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     for (int fd = 0; null >= 0 && fd <= STDERR_FILENO; fd++) {
-        if (fd != null && fd != low && fd != high && (with_standard_error || fd != STDERR_FILENO))
+        if (fd != null && fd != low && fd != high && !(with_standard_error && fd == STDERR_FILENO))
             (void)dup2(null, fd);
     }
     if (low > STDERR_FILENO)
