@@ -128,6 +128,13 @@ static void wait_for_thread(struct capture_room *room, int tries)
     (void)nanosleep(&moment, NULL);
 }
 
+/* Is it still a thread? What could not be read of one that has ended, or of an interpreter that has, is nothing. */
+static bool is_there(const pyunw_target *target, pyunw_addr tstate)
+{
+    int found = pyunw_thread_find(target, tstate, NULL);
+    return found != PYUNW_ERR_NO_THREAD && found != PYUNW_ERR_FINALIZED && found != PYUNW_ERR_NOT_INITIALIZED;
+}
+
 /* Whole if it can be: with more room where that was too small, and again where the thread ran on under the reading. */
 static int capture(const pyunw_target *target, pyunw_addr tstate, struct capture_room *room, pyunw_status *status)
 {
@@ -135,6 +142,11 @@ static int capture(const pyunw_target *target, pyunw_addr tstate, struct capture
     int count = 0;
     for (int n = 0; n < TRIES;) {
         count = pyunw_capture(target, tstate, room->frames, room->max, status);
+        /* One that is just being made, or taken down, cannot be told yet, or any more. */
+        if (count < 0 && room->patience > 0 && is_there(target, tstate)) {
+            wait_for_thread(room, n++);
+            continue;
+        }
         if (count < 0 || (status->end != PYUNW_TRUNCATED && status->end != PYUNW_TORN && status->end != PYUNW_CORRUPT))
             return count;
         if (status->end == PYUNW_TRUNCATED && grow_room(room))
@@ -209,7 +221,7 @@ int snapshot_read_threads(const pyunw_target *target, bool stands, struct snapsh
             break;
         take_stack(target, &thread, &room, snapshot->with_locals);
         /* A thread that ended before its stack was read is no thread any more. */
-        bool ended = thread.error < 0 && pyunw_thread_find(target, thread.python.tstate, NULL) == PYUNW_ERR_NO_THREAD;
+        bool ended = thread.error < 0 && !is_there(target, thread.python.tstate);
         bool added = !ended && add_thread(snapshot, &threads_room, &thread);
         if (!added)
             free_thread(&thread);
