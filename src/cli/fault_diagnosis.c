@@ -55,6 +55,9 @@ static struct verdict judge_segfault(const struct fault *fault)
     unsigned long long address = 0;
     unsigned long long counter = 0;
     unsigned long long error_code = 0;
+    /* The processor tells no address of one that is none: its upper bits are neither all 0 nor all 1. */
+    if (json_integer_value(json_object_get(fault->signal, "code")) == SI_KERNEL)
+        return (struct verdict){"wild_read", "Memory was read or written at what is no address"};
     if (!address_of(fault->signal, "address", &address))
         return (struct verdict){"unknown", NULL};
     bool known = address_of(fault->registers, "err", &error_code);
@@ -144,6 +147,9 @@ static json_t *write_evidence(const struct fault *fault)
     if (json_is_integer(code) && name != NULL)
         (void)json_array_append_new(evidence, json_sprintf("the code of the signal is %s%s%s", name,
                                                            words != NULL ? ": " : "", words != NULL ? words : ""));
+    if (json_is_integer(json_object_get(fault->signal, "system_call")))
+        (void)json_array_append_new(
+            evidence, json_sprintf("the system call is number %lld", number_of(fault->signal, "system_call")));
     if (json_is_object(sender))
         (void)json_array_append_new(evidence, json_sprintf("it was sent by process %lld of user %lld",
                                                            number_of(sender, "pid"), number_of(sender, "uid")));

@@ -25,22 +25,39 @@ size_t utf8_length(const unsigned char *bytes, size_t size)
     return value >= least[length] && value <= 0x10ffff && !surrogate ? length : 0;
 }
 
+static bool is_control(const unsigned char *bytes, size_t length)
+{
+    return length == 1 ? bytes[0] < 0x20 || bytes[0] == 0x7f : length == 2 && bytes[0] == 0xc2 && bytes[1] < 0xa0;
+}
+
+/* U+200E, U+200F, U+2028 to U+202E, U+2066 to U+2069: they change the order of what is around them, or break a line. */
+static bool is_reordering(const unsigned char *bytes, size_t length)
+{
+    if (length != 3 || bytes[0] != 0xe2)
+        return false;
+    if (bytes[1] == 0x81)
+        return bytes[2] >= 0xa6 && bytes[2] <= 0xa9;
+    return bytes[1] == 0x80 && (bytes[2] == 0x8e || bytes[2] == 0x8f || (bytes[2] >= 0xa8 && bytes[2] <= 0xae));
+}
+
 void page_bytes(FILE *out, const char *text, size_t size)
 {
     const unsigned char *bytes = (const unsigned char *)text;
     size_t plain = 0; /* from here on nothing is written yet, for it can be written as it is */
     for (size_t n = 0; n < size;) {
         size_t length = utf8_length(bytes + n, size - n);
-        bool control =
-            length == 1 ? bytes[n] < 0x20 || bytes[n] == 0x7f : length == 2 && bytes[n] == 0xc2 && bytes[n + 1] < 0xa0;
-        if (length == 0 || control) {
-            (void)fwrite(bytes + plain, 1, n - plain, out);
-            (void)fprintf(out, "\\x%02x", bytes[n + (length == 2)]);
-            n += length == 0 ? 1 : length;
-            plain = n;
+        bool reordering = is_reordering(bytes + n, length);
+        if (length > 0 && !reordering && !is_control(bytes + n, length)) {
+            n += length;
             continue;
         }
-        n += length;
+        (void)fwrite(bytes + plain, 1, n - plain, out);
+        if (reordering)
+            (void)fprintf(out, "\\u20%02x", (unsigned)(bytes[n + 1] & 3u) << 6 | (bytes[n + 2] & 0x3fu));
+        else
+            (void)fprintf(out, "\\x%02x", bytes[n + (length == 2)]);
+        n += length == 0 ? 1 : length;
+        plain = n;
     }
     (void)fwrite(bytes + plain, 1, size - plain, out);
 }

@@ -26,7 +26,10 @@ void page_note(const struct page *page, const char *note);
 /* The length of the UTF-8 sequence at the beginning of bytes (RFC 3629), 0 where there is none. */
 size_t utf8_length(const unsigned char *bytes, size_t size);
 
-/* Control characters of ASCII and of Latin-1 (U+0080 to U+009F) as \xNN, as is what is not UTF-8. */
+/*
+ * Control characters of ASCII and of Latin-1 (U+0080 to U+009F) as \xNN, as is what is not UTF-8; those that break
+ * lines, or change the order of what is around them (U+2028, U+202E and their like), as \uNNNN.
+ */
 void page_bytes(FILE *out, const char *text, size_t size);
 
 struct line_text {

@@ -344,7 +344,8 @@ static json_t *take_signal(const json_t *signal)
 {
     static const struct field fields[] = {{"number", VALUE_INTEGER, 1},     {"name", VALUE_NAME, 0},
                                           {"code", VALUE_INTEGER, INT_MIN}, {"code_name", VALUE_NAME, 0},
-                                          {"address", VALUE_ADDRESS, 0},    {"sender", VALUE_NAME, 0}};
+                                          {"address", VALUE_ADDRESS, 0},    {"system_call", VALUE_INTEGER, 0},
+                                          {"sender", VALUE_NAME, 0}};
     static const struct field sender_fields[] = {{"pid", VALUE_INTEGER, 0}, {"uid", VALUE_INTEGER, 0}};
     json_int_t number = json_integer_value(json_object_get(signal, "number"));
     const json_t *sender = json_object_get(signal, "sender");

@@ -134,6 +134,7 @@ static bool is_of_number(char byte)
 static void blank_large_numbers(char *bytes, size_t size)
 {
     enum { SAFE_DIGITS = 18 };
+    static const char null[] = {'n', 'u', 'l', 'l'};
     for (size_t n = 0; n < size; n++) {
         if (bytes[n] == '"') {
             size_t skipped = text_size(bytes + n, size - n);
@@ -143,9 +144,10 @@ static void blank_large_numbers(char *bytes, size_t size)
         size_t length = 0;
         while (n + length < size && is_of_number(bytes[n + length]))
             length++;
-        if (length >= 4 && (length > SAFE_DIGITS || memchr(bytes + n, 'e', length) || memchr(bytes + n, 'E', length))) {
+        if (length >= sizeof null &&
+            (length > SAFE_DIGITS || memchr(bytes + n, 'e', length) || memchr(bytes + n, 'E', length))) {
             memset(bytes + n, ' ', length);
-            memcpy(bytes + n, "null", 4);
+            memcpy(bytes + n, null, sizeof null);
         }
         n += length > 0 ? length - 1 : 0;
     }

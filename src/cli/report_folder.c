@@ -29,7 +29,9 @@ static bool add_entry(struct report_folder *folder, size_t *room, const char *fi
     char *copy = strdup(file);
     if (copy == NULL)
         return false;
-    folder->entries[folder->count++] = (struct report_entry){copy, name};
+    struct report_entry *entry = &folder->entries[folder->count++];
+    entry->file = copy;
+    entry->name = name;
     return true;
 }
 

@@ -173,7 +173,7 @@ static void print_group(const struct page *page, const json_t *group)
     print_text(page, "", group, json_is_string(json_object_get(group, "fingerprint")) ? "fingerprint" : "cause");
     page_end_style(page);
     (void)fprintf(page->out, ": %lld time%s", (long long)count, count == 1 ? "" : "s");
-    print_text(page, count == 1 ? ", " : ", ", group, "first_seen");
+    print_text(page, ", ", group, "first_seen");
     if (count > 1)
         print_text(page, " to ", group, "last_seen");
     if (unfinished > 0)

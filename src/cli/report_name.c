@@ -53,7 +53,7 @@ static bool read_time(const char **at, struct report_name *name)
     };
     name->seconds = timegm(&parts);
     /* timegm() makes the 31st of February a day of March: such a name is not ours. */
-    if (parts.tm_mon != month - 1 || parts.tm_mday != day || parts.tm_hour != hour || parts.tm_min != minute)
+    if (parts.tm_mon != month - 1 || parts.tm_hour != hour || parts.tm_min != minute)
         return false;
     return strftime(name->time, sizeof name->time, "%Y-%m-%dT%H:%M:%SZ", &parts) != 0;
 }

@@ -203,17 +203,51 @@ void report_thread_head(const struct page *page, const json_t *thread)
     (void)fputc('\n', page->out);
 }
 
+static bool has_python(const json_t *rows)
+{
+    size_t index;
+    const json_t *row;
+    json_array_foreach(rows, index, row)
+    {
+        if (report_text_is(row, "kind", "python"))
+            return true;
+    }
+    return false;
+}
+
+/* In short a stack is what it waits in, and the Python frames that led there. */
+static void print_short(const struct page *page, const json_t *rows, size_t rows_max)
+{
+    size_t index;
+    const json_t *row;
+    size_t shown = 0;
+    bool pass_native = has_python(rows);
+    json_array_foreach(rows, index, row)
+    {
+        if (shown == rows_max)
+            break;
+        if (pass_native && index > 0 && report_text_is(row, "kind", "native"))
+            continue;
+        report_row(page, row);
+        shown++;
+    }
+    char note[64];
+    (void)snprintf(note, sizeof note, "and %zu more", json_array_size(rows) - shown);
+    page_note(page, note);
+}
+
 static void print_rows(const struct page *page, const json_t *rows, size_t rows_max)
 {
-    size_t count = json_array_size(rows);
+    size_t index;
+    const json_t *row;
     /* To say that one more is left out takes as much room as the one. */
-    size_t shown = rows_max == 0 || count <= rows_max + 1 ? count : rows_max;
-    for (size_t n = 0; n < shown; n++)
-        report_row(page, json_array_get(rows, n));
-    if (shown < count) {
-        char note[64];
-        (void)snprintf(note, sizeof note, "and %zu more", count - shown);
-        page_note(page, note);
+    if (rows_max > 0 && json_array_size(rows) > rows_max + 1) {
+        print_short(page, rows, rows_max);
+        return;
+    }
+    json_array_foreach(rows, index, row)
+    {
+        report_row(page, row);
     }
 }
 
@@ -258,9 +292,13 @@ void report_stack(const struct page *page, const json_t *thread, size_t rows_max
 struct other {
     const json_t *thread;
     size_t index;
-    char *text;         /* its traits and its stack, without colour */
-    struct other *next; /* the next with the same text */
-    size_t count;       /* with the same text, in the first of them; 0 in the others */
+    char *text; /* its traits and its stack, without colour; NULL: memory is short */
+};
+
+/* Threads with the same text, which follow one another in the sorted list. */
+struct group {
+    const struct other *first;
+    size_t count;
 };
 
 static char *write_text(const json_t *thread, size_t rows_max)
@@ -280,54 +318,67 @@ static char *write_text(const json_t *thread, size_t rows_max)
     return NULL;
 }
 
+static int compare_indexes(size_t one, size_t other)
+{
+    return (one > other) - (one < other);
+}
+
 static int compare_others(const void *left, const void *right)
 {
-    const struct other *one = *(struct other *const *)left;
-    const struct other *other = *(struct other *const *)right;
+    const struct other *one = left;
+    const struct other *other = right;
     int order = strcmp(one->text != NULL ? one->text : "", other->text != NULL ? other->text : "");
-    return order != 0 ? order : one->index < other->index ? -1 : 1;
+    return order != 0 ? order : compare_indexes(one->index, other->index);
 }
 
-/* Those with the same text follow one another in sorted. */
-static void link_same(struct other **sorted, size_t count)
+static int compare_groups(const void *left, const void *right)
 {
-    struct other *first = NULL;
-    for (size_t n = 0; n < count; n++) {
-        bool same = first != NULL && first->text != NULL && sorted[n]->text != NULL &&
-                    strcmp(first->text, sorted[n]->text) == 0;
-        if (same)
-            sorted[n - 1]->next = sorted[n];
-        else
-            first = sorted[n];
-        first->count++;
-    }
+    return compare_indexes(((const struct group *)left)->first->index, ((const struct group *)right)->first->index);
 }
 
-static void print_group(const struct page *page, const struct other *first, size_t rows_max)
+static bool has_same_text(const struct other *one, const struct other *other)
+{
+    return one->text != NULL && other->text != NULL && strcmp(one->text, other->text) == 0;
+}
+
+/* How many groups the sorted list has. */
+static size_t make_groups(const struct other *others, size_t count, struct group *groups)
+{
+    size_t made = 0;
+    for (size_t n = 0; n < count; n++) {
+        if (n > 0 && has_same_text(&others[n - 1], &others[n]))
+            groups[made - 1].count++;
+        else
+            groups[made++] = (struct group){&others[n], 1};
+    }
+    return made;
+}
+
+static void print_group(const struct page *page, const struct group *group, size_t rows_max)
 {
     enum { NAMES_MAX = 6 };
-    size_t named = 0;
-    if (first->count == 1) {
-        report_thread_head(page, first->thread);
-        report_stack(page, first->thread, rows_max);
+    const json_t *thread = group->first->thread;
+    if (group->count == 1) {
+        report_thread_head(page, thread);
+        report_stack(page, thread, rows_max);
         return;
     }
     page_begin_style(page, STYLE_THREAD);
-    (void)fprintf(page->out, "%zu threads,", first->count);
-    for (const struct other *other = first; other != NULL && named < NAMES_MAX; other = other->next) {
-        if (named++ > 0)
+    (void)fprintf(page->out, "%zu threads,", group->count);
+    for (size_t n = 0; n < group->count && n < NAMES_MAX; n++) {
+        if (n > 0)
             (void)fputc(',', page->out);
-        print_thread_name(page, other->thread);
+        print_thread_name(page, group->first[n].thread);
     }
-    if (first->count > named)
-        (void)fprintf(page->out, " and %zu more", first->count - named);
+    if (group->count > NAMES_MAX)
+        (void)fprintf(page->out, " and %zu more", group->count - NAMES_MAX);
     page_end_style(page);
-    print_traits(page, first->thread);
+    print_traits(page, thread);
     (void)fputc('\n', page->out);
-    report_stack(page, first->thread, rows_max);
+    report_stack(page, thread, rows_max);
 }
 
-/* How many there are; none where memory is short. */
+/* How many there are. */
 static size_t collect_others(const json_t *report, size_t rows_max, struct other *others)
 {
     size_t count = 0;
@@ -346,23 +397,21 @@ static size_t collect_others(const json_t *report, size_t rows_max, struct other
 
 void report_other_threads(const struct page *page, const json_t *report, size_t rows_max, const char *before)
 {
-    size_t room = json_array_size(json_object_get(report, "threads"));
-    struct other *others = room > 0 ? calloc(room, sizeof *others) : NULL;
-    struct other **sorted = room > 0 ? calloc(room, sizeof *sorted) : NULL;
-    size_t count = others != NULL && sorted != NULL ? collect_others(report, rows_max, others) : 0;
-    for (size_t n = 0; n < count; n++)
-        sorted[n] = &others[n];
-    if (count > 0)
-        qsort(sorted, count, sizeof *sorted, compare_others);
-    link_same(sorted, count);
-    for (size_t n = 0; n < count; n++) {
-        if (others[n].count == 0)
-            continue;
-        (void)fputs(before, page->out);
-        print_group(page, &others[n], rows_max);
+    size_t room = json_array_size(json_object_get(report, "threads")) + 1;
+    struct other *others = calloc(room, sizeof *others);
+    struct group *groups = calloc(room, sizeof *groups);
+    size_t count = others != NULL && groups != NULL ? collect_others(report, rows_max, others) : 0;
+    if (count > 0) {
+        qsort(others, count, sizeof *others, compare_others);
+        size_t made = make_groups(others, count, groups);
+        qsort(groups, made, sizeof *groups, compare_groups);
+        for (size_t n = 0; n < made; n++) {
+            (void)fputs(before, page->out);
+            print_group(page, &groups[n], rows_max);
+        }
     }
     for (size_t n = 0; n < count; n++)
         free(others[n].text);
-    free((void *)sorted);
+    free(groups);
     free(others);
 }

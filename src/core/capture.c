@@ -230,6 +230,8 @@ static bool describe_moved(struct walk *second, const struct frame_array *array,
 enum { ENOUGH = 8, TRIES = 128, CONFIRMATIONS = 8, MANY_FRAMES = 1 << 16 };
 /* What the tries so far met with. */
 struct tries {
+    struct gil_moment before; /* the one at work; reuses_frames() */
+    bool trusts;              /* the one at work takes it that the thread stands without the GIL */
     int number;               /* of the one at work, from 1 */
     bool stands;              /* a stack was read that did not change meanwhile */
     int alike;                /* in a row, up to this one, that ended at the same bad place with the same frames */
@@ -282,10 +284,41 @@ static void join(struct agreement *agreement, const struct agreement *earlier, b
         agreement->skipped = earlier->skipped;
 }
 
+/* 3.8-3.10 use a frame again at once for the next call of its function: of an image two walks may meet it so. */
+static bool reuses_frames(const struct target *target)
+{
+    return is_image(target) && target->image.may_change && target->layout.is.instruction_scale != 0;
+}
+
+/* Asked before what a try reads is read anew. */
+static void note_gil(const struct target *target, struct gil_moment *moment)
+{
+    if (reuses_frames(target)) {
+        struct memory memory = pyunw_safe_memory(target);
+        pyunw_read_gil_moment(target, &memory, moment);
+    }
+}
+
+/* May it be that the thread stands while it is read? If it did not have the GIL before. */
+static bool may_stand(const struct walk *walk, const struct tries *tries)
+{
+    return pyunw_was_without_gil(walk->tstate, &tries->before, &tries->before);
+}
+
+/* Did it stand from before this try until what was read after it? */
+static bool has_stood(const struct walk *walk, const struct tries *tries)
+{
+    struct gil_moment now;
+    if (!may_stand(walk, tries))
+        return false;
+    pyunw_read_gil_moment(walk->target, &walk->memory, &now);
+    return pyunw_was_without_gil(walk->tstate, &tries->before, &now);
+}
+
 /*
  * Read the stack again until one walk ends as the first did and shows what that showed: any that does confirms it. Of a
- * thread that runs (3.11, 3.12), whose walks may begin at a frame of another time, two have to. False where they do
- * not.
+ * thread that runs (3.11, 3.12), whose walks may begin at a frame of another time, two have to; and of one whose frames
+ * are used again, unless it has stood. False where they do not.
  */
 static bool confirm(struct walk *walk, const struct frame_array *array, int count, const struct frame_digest *tail,
                     struct agreement *agreement, struct tries *tries)
@@ -295,8 +328,7 @@ static bool confirm(struct walk *walk, const struct frame_array *array, int coun
     struct memory memory = walk->memory;
     enum thread_motion motion = walk->runs ? THREAD_RUNS : THREAD_MAY_RUN;
     struct agreement earlier = {0};
-    /* 3.8-3.10 use a frame again at once for the next call of its function: of an image two walks may meet it so. */
-    bool reuses = is_image(walk->target) && walk->target->layout.is.instruction_scale != 0;
+    bool reuses = reuses_frames(walk->target);
     int wanted = walk->runs || reuses ? 2 : 1;
     for (int n = 0; n < CONFIRMATIONS && (n == 0 || tries->looked_at < MANY_FRAMES); n++) {
         target_renew(walk->target, PYUNW_FOR_FRAMES);
@@ -306,7 +338,10 @@ static bool confirm(struct walk *walk, const struct frame_array *array, int coun
         tries->looked_at += walk->chain.depth;
         if (!agreed || walk->end != end || walk->end_address != bad)
             continue;
-        if (--wanted == 0) {
+        bool stood = has_stood(walk, tries);
+        if (tries->trusts && !stood)
+            return false;
+        if (--wanted == 0 || stood) {
             join(agreement, &earlier, reuses);
             return true;
         }
@@ -344,12 +379,14 @@ static bool lie_as_called(struct walk *walk, const struct frame_array *array, in
 
 /*
  * Describe what a walk showed. Read anew: what was kept from before a code object was seen may be another's texts. As
- * long as that code object lives, which the second walk tells, so do its texts.
+ * long as that code object lives, which the second walk tells, so do its texts. (A thread that stands keeps all of
+ * them alive, whatever was read first.)
  */
-static int describe_running(const struct walk *walk, const struct frame_array *array, int count, pyunw_status *status)
+static int describe_running(const struct walk *walk, const struct frame_array *array, int count,
+                            const struct tries *tries, pyunw_status *status)
 {
     expect_texts(walk, array, count);
-    if (array->described)
+    if (array->described && !tries->trusts)
         target_renew(walk->target, PYUNW_FOR_TEXTS);
     return describe_all(walk, array, count, status);
 }
@@ -367,11 +404,11 @@ static int try_running(struct walk *walk, const struct frame_array *array, pyunw
     enum pyunw_end end = (enum pyunw_end)status->end;
     int kept = cut_cycle(walk, array, count);
     bool whole = end != PYUNW_CORRUPT && end != PYUNW_TORN;
-    int described = whole ? describe_running(walk, array, kept, status) : kept;
+    int described = whole ? describe_running(walk, array, kept, tries, status) : kept;
     if (!is_settled(tries, walk, array, count, status))
         return -1;
     if (!whole)
-        described = describe_running(walk, array, kept, status);
+        described = describe_running(walk, array, kept, tries, status);
     bool saw_idle = walk->saw_idle;
     uint32_t cycle = walk->cycle;
     if (!confirm(walk, array, count, &tail, &agreement, tries))
@@ -408,18 +445,22 @@ static int try_running(struct walk *walk, const struct frame_array *array, pyunw
 }
 
 __attribute__((noinline)) static int capture_running(const struct target *target, const struct memory *memory,
-                                                     pyunw_addr tstate, const struct frame_array *array,
-                                                     pyunw_status *status)
+                                                     pyunw_addr tstate, const struct gil_moment *before,
+                                                     const struct frame_array *array, pyunw_status *status)
 {
     struct walk walk;
-    struct tries tries = {0};
+    struct tries tries = {.before = *before};
     while (tries.number++ < TRIES && (tries.number == 1 || tries.looked_at < MANY_FRAMES)) {
         bool runs = target->layout.is.has_cframe && !tries.stands && tries.number % 2 == 0;
-        if (tries.number > 1)
+        if (tries.number > 1) {
+            note_gil(target, &tries.before);
             target_renew(target, PYUNW_FOR_FRAMES);
+        }
         int err = pyunw_walk_begin(&walk, target, memory, tstate, runs ? THREAD_RUNS : THREAD_MAY_RUN);
         if (err < 0)
             return err;
+        /* Once: where others take the GIL all the time, it cannot be told. */
+        tries.trusts = tries.number == 1 && may_stand(&walk, &tries);
         if (tries.number == 1)
             pyunw_walk_expect(&walk);
         int count = try_running(&walk, array, status, &tries);
@@ -443,12 +484,14 @@ static int capture(const pyunw_target *handle, pyunw_addr tstate, const struct f
     if (status == NULL)
         status = &unasked;
     *status = (pyunw_status){0};
+    struct gil_moment before = {0};
+    note_gil(target, &before);
     target_renew(target, PYUNW_FOR_FRAMES);
     int err = pyunw_walk_choose(target, &tstate, &memory, &still);
     if (err < 0)
         return err;
     if (!still)
-        return capture_running(target, &memory, tstate, array, status);
+        return capture_running(target, &memory, tstate, &before, array, status);
     return capture_still(target, &memory, tstate, array, status);
 }
 

@@ -66,8 +66,32 @@ static uint64_t word_at(const uint8_t *bytes, uint32_t offset)
     return word;
 }
 
-/* A thread state and its frames. What stands there is only told: nothing is checked. The next in the list, or 0. */
-static pyunw_addr expect_thread(const struct target *target, const struct memory *memory, pyunw_addr tstate)
+/*
+ * Frames from the innermost outward, those in so many pages and the first behind them: what lies in another page than
+ * the frame before is not known to be at hand.
+ */
+static void expect_frames(const struct target *target, const struct memory *memory, pyunw_addr frame, int pages)
+{
+    enum { LOOK_AHEAD = 64, PAGE = 4096 };
+    const struct layout_frame *at = &target->layout.at.frame;
+    pyunw_addr page = 0;
+    for (int n = 0; n < LOOK_AHEAD && plausible_address(frame); n++) {
+        if (frame / PAGE != page) {
+            memory_expect(memory, frame, at->size);
+            page = frame / PAGE;
+            if (pages-- == 0)
+                return;
+        }
+        if (pyunw_read_u64(memory, frame + at->previous, &frame) < 0)
+            return;
+    }
+}
+
+/*
+ * A thread state and its frames, followed through so many pages. What stands there is only told: nothing is checked.
+ * The next in the list, or 0.
+ */
+static pyunw_addr expect_thread(const struct target *target, const struct memory *memory, pyunw_addr tstate, int pages)
 {
     enum { LONG_CHUNK = 1 << 16 };
     const struct layout_offsets *at = &target->layout.at;
@@ -79,25 +103,36 @@ static pyunw_addr expect_thread(const struct target *target, const struct memory
     if (pyunw_read_u64(memory, tstate + at->thread.next, &next) < 0 ||
         pyunw_read_u64(memory, tstate + at->thread.frame, &frame) < 0)
         return 0;
-    if (plausible_address(frame))
-        memory_expect(memory, frame, at->frame.size);
     uint32_t end_at = target->layout.is.has_cframe ? at->thread.datastack_top : at->thread.frame;
     /* The pages between are the chunk's own. */
     if (at->chunk.data != 0 && pyunw_read_u64(memory, tstate + at->thread.datastack_chunk, &chunk) == 0 &&
         pyunw_read_u64(memory, tstate + end_at, &end) == 0 && plausible_address(chunk) && end > chunk &&
         end - chunk < LONG_CHUNK)
         memory_expect(memory, chunk, (size_t)(end - chunk));
+    expect_frames(target, memory, frame, target->layout.is.has_cframe ? 0 : pages);
     return plausible_address(next) ? next : 0;
 }
 
-/* What is read next, where a caller walks the list and captures each: this thread, and then those behind it. */
-static void expect_threads(const struct target *target, const struct memory *memory, pyunw_addr tstate)
+void pyunw_expect_threads(const struct target *target, const struct memory *memory, pyunw_addr tstate,
+                          const struct thread_fields *fields)
 {
-    pyunw_addr next = expect_thread(target, memory, tstate);
+    if (!memory_takes_hints(memory))
+        return;
+    /* Where the list ends, its head is asked whether it still does. */
+    if (fields->next == 0)
+        memory_expect(memory, fields->interpreter + target->layout.at.interpreter.threads_head, sizeof(uint64_t));
+    pyunw_addr next = expect_thread(target, memory, tstate, 0);
     if (next != 0)
-        next = expect_thread(target, memory, next);
+        next = expect_thread(target, memory, next, 0);
     if (next != 0)
         memory_expect(memory, next, target->layout.thread_span);
+}
+
+void pyunw_expect_thread_behind(const struct target *target, const struct memory *memory, pyunw_addr tstate)
+{
+    pyunw_addr next = 0;
+    if (pyunw_read_u64(memory, tstate + target->layout.at.thread.next, &next) == 0 && plausible_address(next))
+        (void)expect_thread(target, memory, next, 1);
 }
 
 int pyunw_read_thread(const struct target *target, const struct memory *memory, pyunw_addr tstate,
@@ -126,8 +161,6 @@ int pyunw_read_thread(const struct target *target, const struct memory *memory, 
                     fields);
     fields->native_id = at->native_thread_id != 0 ? word_at(bytes, at->native_thread_id)
                                                   : native_id_from_pthread(target, memory, fields->thread_id);
-    if (memory_takes_hints(memory))
-        expect_threads(target, memory, tstate);
     return PYUNW_OK;
 }
 
@@ -161,6 +194,27 @@ int pyunw_gil_holder(const struct target *target, const struct memory *memory, p
     if (err < 0 || word != 1)
         return err;
     return pyunw_read_u64(&here, gil + at->gil.last_holder, holder);
+}
+
+void pyunw_read_gil_moment(const struct target *target, const struct memory *memory, struct gil_moment *moment)
+{
+    const struct layout_runtime *at = &target->layout.at.runtime;
+    uint64_t interpreters = 0;
+    *moment = (struct gil_moment){0};
+    if (at->gil_switches == 0)
+        return;
+    struct memory here = memory_at(target, memory, target->runtime);
+    moment->is_known = pyunw_read_u64(&here, target->runtime + at->interpreters_next_id, &interpreters) == 0 &&
+                       pyunw_read_u64(&here, target->runtime + at->tstate_current, &moment->holder) == 0 &&
+                       pyunw_read_u64(&here, target->runtime + at->gil_last_holder, &moment->last_holder) == 0 &&
+                       pyunw_read_u64(&here, target->runtime + at->gil_switches, &moment->switches) == 0 &&
+                       interpreters == 1 && moment->last_holder != 0;
+}
+
+bool pyunw_was_without_gil(pyunw_addr tstate, const struct gil_moment *from, const struct gil_moment *to)
+{
+    return from->is_known && to->is_known && from->holder != tstate && to->holder != tstate &&
+           from->last_holder != tstate && from->last_holder == to->last_holder && from->switches == to->switches;
 }
 
 /* gc.collecting is an int; in 3.8 it belongs to the runtime. */

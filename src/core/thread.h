@@ -27,6 +27,13 @@ struct thread_fields {
 int pyunw_read_thread(const struct target *target, const struct memory *memory, pyunw_addr tstate,
                       struct thread_fields *fields);
 
+/* Tell a memory that takes hints what is read next, where each thread of a list is captured: this, and those behind. */
+void pyunw_expect_threads(const struct target *target, const struct memory *memory, pyunw_addr tstate,
+                          const struct thread_fields *fields);
+
+/* Go on with the one behind, once what was told of it is at hand. Only for a memory that takes hints. */
+void pyunw_expect_thread_behind(const struct target *target, const struct memory *memory, pyunw_addr tstate);
+
 /* The memory for addresses that may lie in the runtime itself, which is always mapped in the own process. */
 static inline struct memory memory_at(const struct target *target, const struct memory *memory, pyunw_addr address)
 {
@@ -45,6 +52,26 @@ int pyunw_check_runtime(const struct target *target, const struct memory *memory
  */
 int pyunw_gil_holder(const struct target *target, const struct memory *memory, pyunw_addr interpreter,
                      pyunw_addr *holder);
+
+/*
+ * Who took the GIL last at a moment, and how often it went from one to another until then (3.8-3.10). is_known: these
+ * tell who may have run Python since. They do not where thread states are swapped under a GIL that stays taken
+ * (PyThreadState_Swap), as for sub-interpreters.
+ */
+struct gil_moment {
+    bool is_known;
+    pyunw_addr holder;
+    pyunw_addr last_holder;
+    uint64_t switches;
+};
+
+void pyunw_read_gil_moment(const struct target *target, const struct memory *memory, struct gil_moment *moment);
+
+/*
+ * Has this thread state had no GIL from one moment to another, so that its frames were the same all the time? Whoever
+ * takes it without having had it last is counted (take_gil, ceval_gil.h).
+ */
+bool pyunw_was_without_gil(pyunw_addr tstate, const struct gil_moment *from, const struct gil_moment *to);
 
 /* Does an interpreter's garbage collector run? */
 int pyunw_read_collecting(const struct target *target, const struct memory *memory, pyunw_addr interpreter,

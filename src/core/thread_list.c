@@ -206,6 +206,7 @@ static int next_thread(struct thread_walk *walk, pyunw_thread *thread)
             walk->tstate = tstate;
             walk->told_id = fields.id;
             walk->told_any = true;
+            pyunw_expect_threads(walk->target, &walk->memory, tstate, &fields);
             tell(walk, &fields, thread);
             return 1;
         }

@@ -505,6 +505,7 @@ void pyunw_walk_expect(struct walk *walk)
     expect_codes(walk, false);
     if (walk->target->layout.is.instruction_scale != 0)
         expect_codes(walk, true);
+    pyunw_expect_thread_behind(walk->target, &walk->memory, walk->tstate);
 }
 
 void pyunw_walk_status(const struct walk *walk, pyunw_status *status)

@@ -333,9 +333,9 @@ void pyunw_blocks_expect(void *context, pyunw_addr address, size_t size)
             block = make_block(blocks, address);
         if (block->generation != blocks->generation || blocks->pause == NULL)
             want(blocks, block, true);
-        /* What is told before a walk is for that walk and the one that confirms it, or for the thread behind. */
+        /* What is told before a walk is for that walk and those that confirm it, or for the thread behind. */
         if (blocks->purpose != PYUNW_FOR_TEXTS)
-            block->used[PYUNW_FOR_FRAMES] = blocks->rounds[PYUNW_FOR_FRAMES];
+            block->used[PYUNW_FOR_FRAMES] = blocks->rounds[PYUNW_FOR_FRAMES] + 1;
     }
 }
 

@@ -2,7 +2,7 @@
 """
 pyunw_options.room: whatever room is given to read another process with, however little or oddly placed, its threads and
 stacks are those that are read without: of a program that stands, of a paused one, and in a small room that holds a part
-of what is needed only.
+of what is needed only. Of a program that was paused, no page that came in later is told as one of the pause.
 """
 
 import ctypes
@@ -10,7 +10,7 @@ import os
 import sys
 
 from dumping import Program, check, finish
-from pausing import OPTIONS, REMOTE, pause, pyunw, resume, states, wait_for
+from pausing import OPTIONS, REMOTE, pause, pyunw, resume, states, try_pause, wait_for
 
 REMOTE.pyunw_open_pid.argtypes = [ctypes.POINTER(pyunw.pyunw_target), ctypes.c_int, OPTIONS]
 
@@ -36,6 +36,18 @@ for n in range(%d):
 print("ready", flush=True)
 forever.acquire()
 """ % (DEPTH, DEPTH, THREADS, THREADS)
+
+
+# A float at the beginning of each of many pages, which are not used before they are looked at.
+FLOATS = """
+import ctypes, mmap
+value = 1234.5
+pages = mmap.mmap(-1, 64 * 4096)
+for n in range(64):
+    pages[n * 4096:n * 4096 + value.__sizeof__()] = ctypes.string_at(id(value), value.__sizeof__())
+print(ctypes.addressof(ctypes.c_char.from_buffer(pages)), flush=True)
+input()
+"""
 
 
 def read_all(open_target, room, size):
@@ -97,9 +109,41 @@ def check_first_page(memory):
             check(length > 0, "an object at", hex(address), length)
 
 
+def open_for_long_enough(pid, address, memory):
+    """(handle of a pause, target) once the value at this address was read within the limit."""
+    limit = 50
+    while True:
+        limit *= 2
+        code, handle, message = try_pause(pid, limit)
+        check(code in (0, pyunw.PYUNW_ERR_TORN), "pause", code, message)
+        options = pyunw.pyunw_options(size=ctypes.sizeof(pyunw.pyunw_options), room=ctypes.addressof(memory),
+                                      room_size=ROOM)
+        target = pyunw.pyunw_target()
+        if code == 0 and REMOTE.pyunw_open_paused(target, handle, options) == 0 and \
+                pyunw.describe_value(target, address) == ("1234.5", 0):
+            return handle, target
+        resume(handle)
+
+
+def check_behind_limit(memory):
+    """What was read during the pause is told; of what comes in behind its limit nothing is, however it came in."""
+    with Program([sys.executable, "-c", FLOATS]) as program:
+        address = int(program.line)
+        handle, target = open_for_long_enough(program.pid, address, memory)
+        try:
+            wait_for(lambda: "t" not in states(program.pid))
+            check(pyunw.describe_value(target, address) == ("1234.5", 0), "what was read in time is not told")
+            for page in (40, 39, 41, 38, 37):  # those beside the first come in with it
+                told = pyunw.describe_value(target, address + page * 4096)
+                check(told == ("<unreadable>", pyunw.PYUNW_VALUE_UNREADABLE), "page", page, "behind the limit:", told)
+        finally:
+            check(resume(handle) == pyunw.PYUNW_ERR_TORN, "the limit has not passed")
+
+
 def main():
     memory = ctypes.create_string_buffer(ROOM + 3 * 4096)
     check_first_page(memory)
+    check_behind_limit(memory)
     with Program([sys.executable, "-c", PROGRAM]) as program:
         def open_running(target, options):
             return REMOTE.pyunw_open_pid(target, program.pid, options)

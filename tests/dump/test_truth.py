@@ -36,12 +36,10 @@ CHANCE = 1e-7
 def most_by_chance(captures, share):
     """The least count that a Poisson variable of this mean exceeds with a probability of less than CHANCE."""
     mean = captures * share
-    count, term = 0, math.exp(-mean)
-    below = term
+    count, below = 0, math.exp(-mean)
     while 1 - below > CHANCE:
         count += 1
-        term *= mean / count
-        below += term
+        below += math.exp(count * math.log(mean) - mean - math.lgamma(count + 1))  # exp(-mean) alone may be 0
     return count
 
 

@@ -16,6 +16,7 @@ from maker import VERSIONS, Memory
 
 MODERN = ("3.8", "3.9", "3.10", "3.11", "3.12")
 CAPTURE = [pyunw.PYUNW_FOR_FRAMES, pyunw.PYUNW_FOR_TEXTS, pyunw.PYUNW_FOR_FRAMES]
+STANDING = [pyunw.PYUNW_FOR_FRAMES, pyunw.PYUNW_FOR_FRAMES]
 CONFIRMED_TWICE = ("3.8", "3.9", "3.10")  # a frame is used again at once for the next call of its function
 
 
@@ -155,6 +156,66 @@ def taken_over_while_described(version):
     return None if found == ["outer"] else "%s: %s, but the innermost frame is another call's" % (version, found)
 
 
+# ---- A thread without the GIL (3.8-3.10) ----
+
+
+def without_gil(version, *names):
+    """A memory in which another thread took the GIL last."""
+    memory, codes, frames = made(version, *names)
+    other = memory.thread(9)
+    memory.runtime.set(runtime__tstate_current=other.address, runtime__gil_last_holder=other.address,
+                       runtime__gil_switches=5)
+    return memory, codes, frames, other
+
+
+def stands_without_gil(version):
+    """Nothing of it can change: its texts are those of the first walk's moment, and one walk confirms it."""
+    memory, _, _, _ = without_gil(version, "inner", "outer")
+    keeping = Keeping(memory)
+    found, _, _ = keeping.capture()
+    if (found, keeping.purposes) != (["inner", "outer"], STANDING):
+        return "%s: %s, told %s" % (version, found, keeping.purposes)
+    return None
+
+
+def may_run(version, **fields):
+    """It has the GIL, or may have it without taking it: all is read anew, and confirmed twice."""
+    memory, _, _, _ = without_gil(version, "inner", "outer")
+    words = {name: memory.tstate.address if value == "own" else value for name, value in fields.items()}
+    memory.runtime.set(**words)
+    keeping = Keeping(memory)
+    found, _, _ = keeping.capture()
+    if (found, keeping.purposes) != (["inner", "outer"], CAPTURE + CAPTURE[-1:]):
+        return "%s, %s: %s, told %s" % (version, fields, found, keeping.purposes)
+    return None
+
+
+def took_gil_meanwhile(version, gave_it_back):
+    """It took the GIL after its names were read, and had another function run in the same frame."""
+    memory, codes, _, other = without_gil(version, "inner", "outer")
+    name = next(one for one in memory.structures if one.data.endswith(b"inner\0"))
+    stale = bytes(name.data).replace(b"inner", b"stale")
+    keeping = Keeping(memory)
+    switches = 7 if gave_it_back else 6
+    holder = other.address if gave_it_back else memory.tstate.address
+
+    def renewed(count):
+        if count == 1:
+            keeping.kept[name.address] = stale
+        if count == 2:
+            memory.runtime.set(runtime__tstate_current=holder, runtime__gil_last_holder=holder,
+                               runtime__gil_switches=switches)
+
+    keeping.renewed = renewed
+    found, _, _ = keeping.capture()
+    wanted = STANDING + CAPTURE + CAPTURE[-1:]
+    # The second try begins after the GIL was given back, and it stands from then on.
+    wanted = wanted[:-1] if gave_it_back else wanted
+    if (found, keeping.purposes) != (["inner", "outer"], wanted):
+        return "%s, %s: %s, told %s" % (version, gave_it_back, found, keeping.purposes)
+    return None
+
+
 def word(structure, offset):
     return int.from_bytes(structure.data[offset : offset + 8], "little")
 
@@ -234,6 +295,13 @@ def main():
         cases.append(lambda version=version: told(version, [], may_change=0))
         # The first release's structure ended before the functions: what stands behind it is not looked at.
         cases.append(lambda version=version: told(version, [], size=pyunw.pyunw_image.renew.offset))
+    for version in CONFIRMED_TWICE:
+        cases.append(lambda version=version: stands_without_gil(version))
+        for fields in ({"runtime__tstate_current": "own"}, {"runtime__gil_last_holder": "own"},
+                       {"runtime__gil_last_holder": 0}, {"runtime__interpreters_next_id": 2}):
+            cases.append(lambda version=version, fields=fields: may_run(version, **fields))
+        for gave_it_back in (False, True):
+            cases.append(lambda version=version, back=gave_it_back: took_gil_meanwhile(version, back))
     wrong = [why for why in (case() for case in cases) if why]
     print("\n".join(wrong + ["%d memories that are kept: %d wrong" % (len(cases), len(wrong))]))
     return 1 if wrong else 0

@@ -89,7 +89,7 @@ def deep(count, **more):
 
 
 ODD_TEXTS = {
-    "control": "a\x00b\x1b[31mc\x07\r\n\x7f\x9b d\u2028e",
+    "control": "a\x00b\x1b[31mc\x07\r\n\x7f\x9b d\u2028e\u202e\u2066\u200f",
     "surrogate": "\\udcff and \\ud800",
     "markup": "`*_<script>@all #12 [x](y) |~ ```\n# no",
     "astral": "\U0001f40d" * 300,

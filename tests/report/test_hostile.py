@@ -1,4 +1,5 @@
 # interpreters: host
+# weight: heavy
 """
 Files that are damaged or made to do harm: cut after any of their bytes, with any byte changed, deep, long, with huge
 numbers, NULs and control characters. The command ends by itself, says what is wrong in one line of text, never writes a

@@ -140,7 +140,7 @@ def check_oddities():
     wrong = documents["wrong-types"]
     check((wrong["time"], wrong["pid"], wrong["native_id"]) == (None, 4711, None), wrong)
     check(wrong["signal"] == {"number": 11, "name": "SIGSEGV", "code": None, "code_name": None, "address": None,
-                              "sender": None}, wrong["signal"])
+                              "system_call": None, "sender": None}, wrong["signal"])
     noted("wrong-types", "rows of a stack were damaged")
     check([row["kind"] for row in crashed("rows")["frames"]] == ["native", "python", "repeated", "elided", "python"],
           crashed("rows"))
@@ -153,7 +153,7 @@ CAUSES = [  # number, code, address, registers: what a signal alone says
     ((11, 1, "0x10", {"err": "0x4"}), "null_read"), ((11, 1, "0x10", {"err": "0x6"}), "null_write"),
     ((11, 1, "0x0", {"rip": "0x0", "err": "0x14"}), "null_jump"), ((11, 1, "0x0", {"pc": "0x0"}), "null_jump"),
     ((11, 1, "0xdead0000", {"err": "0x4"}), "wild_read"), ((11, 2, "0xdead0000", {"err": "0x7"}), "wild_write"),
-    ((11, 1, "0xdead0000", {"rip": "0xdead0000"}), "wild_jump"), ((11, 128, None, {}), "unknown"),
+    ((11, 1, "0xdead0000", {"rip": "0xdead0000"}), "wild_jump"), ((11, 128, None, {}), "wild_read"),
     ((11, 1, "0x10", None), "unknown"), ((11, 0, None, {}), "sent_signal"), ((8, 1, "0x1", {}), "division_by_zero"),
     ((8, 3, "0x1", {}), "floating_point"), ((4, 2, "0x1", {}), "illegal_instruction"), ((7, 2, "0x1", {}), "bus_error"),
     ((31, 1, "0x1", {}), "forbidden_system_call"), ((5, 128, None, {}), "breakpoint"), ((6, -6, None, {}), "abort"),

@@ -13,10 +13,10 @@ import subprocess
 import sys
 
 from reports import (COMMAND, ODD_TEXTS, PARTIAL, PARTIALS, REPORTS, SOURCE, check, encode, finish, finished, native_frame,
-                     report, run, run_text, thread, write)
+                     python_frame, report, run, run_text, thread, write)
 
 SCREEN_LINES, SCREEN_COLUMNS = 24, 80
-CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 WHOLE = """\
 parse_row (fast.so) read through a null pointer.
@@ -79,6 +79,14 @@ def check_threads():
     text = run_text(path)[1]
     check(text.count("level_") == 56 and "    (and 44 more)\n" in text, text)
     check(run_text("-v", path)[1].count("level_") == 100, "verbose")
+    # What it waits in, and the Python frames that led there, of which native ones may be between.
+    mixed = [native_frame("outer_%d" % number) for number in range(4)]
+    mixed += [python_frame("caller_%d" % number) for number in range(7)] + mixed[1:]
+    path = write("mixed.json", report(threads=[thread(0, True, []), thread(1, frames=mixed)]))
+    lines = run_text(path)[1].split('"worker-1"')[1].splitlines()[1:]
+    wanted = ["outer_0 (fast.so+0x1545)", *("Parser.caller_%d (/srv/app/parser.py:31)" % number for number in range(5)),
+              "(and 8 more)"]
+    check([line.strip() for line in lines] == wanted, lines)
 
 
 def check_texts():
@@ -90,7 +98,7 @@ def check_texts():
             check((status, errors) == (0, "") and not CONTROL.search(output), name, arguments, status, errors)
             check(output.strip() != "", name, arguments, "is empty")
     text = run_text("-v", "odd-control.json")[1]
-    check(text.startswith(r"a\x00b\x1b[31mc\x07\x0d\x0a\x7f\x9b d"), text)
+    check(text.startswith(r"a\x00b\x1b[31mc\x07\x0d\x0a\x7f\x9b d\u2028e\u202e\u2066\u200f"), text)
     check(ODD_TEXTS["long"] in run_text("odd-long.json")[1], "the long text")
     check(ODD_TEXTS["surrogate"] in run_text("odd-surrogate.json")[1], "the escapes of bytes that are no UTF-8")
 
