@@ -134,8 +134,7 @@ static void look_at(struct watched *watched)
         break;
     }
     watched->is_python = watched->is_python || has_python(watched);
-    if (watched->is_python)
-        read_figures(watched);
+    read_figures(watched); /* also of what may turn out to be Python only later */
 }
 
 /* ---- The list ---- */
@@ -203,17 +202,21 @@ static struct watched *add(struct watched_list *list, pid_t pid)
     return watched;
 }
 
-struct watched *watched_add_zombie(struct watched_list *list, pid_t pid)
+void watched_judge_by_name(struct watched *watched)
 {
     char path[64];
     size_t size = 0;
+    (void)snprintf(path, sizeof path, "/proc/%d/comm", (int)watched->pid);
+    char *name = read_whole_file(path, &size);
+    watched->is_python = watched->is_python || (name != NULL && has_prefix(name, "python"));
+    free(name);
+}
+
+struct watched *watched_add_zombie(struct watched_list *list, pid_t pid)
+{
     struct watched *watched = make(list, pid);
     if (watched == NULL)
         return NULL;
-    (void)snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
-    char *name = read_whole_file(path, &size);
-    watched->is_python = name != NULL && has_prefix(name, "python");
-    free(name);
     list->entries[list->count++] = watched;
     return watched;
 }

@@ -35,6 +35,9 @@ struct watched_list {
 /* Look at all processes below this one. added: is called for each that was not known before. */
 void watched_look(struct watched_list *list, void (*added)(struct watched *watched, void *data), void *data);
 
+/* Of one that may have been looked at last before it had loaded its interpreter: is its name that of Python? */
+void watched_judge_by_name(struct watched *watched);
+
 /* A child that has ended before it was looked at: NULL where memory is short. */
 struct watched *watched_add_zombie(struct watched_list *list, pid_t pid);
 
