@@ -244,19 +244,29 @@ sys.stdin.read(1)
 """
 
 
+def stop_command(pid):
+    """(is it stopped, the command) after Ctrl-Z at a moment when the process stands, or the command has just ended."""
+    # In a group of its own: the kernel stops none whose parents are all in other sessions.
+    command = subprocess.Popen([COMMAND, "dump", "--native", str(pid)], stdin=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL, preexec_fn=lambda: os.setpgid(0, 0))
+    wait_for(lambda: "t" in states(pid) or states(command.pid) <= {"Z"})
+    os.kill(command.pid, signal.SIGTSTP)  # send_signal() would reap it
+    _, status = os.waitpid(command.pid, os.WUNTRACED)
+    if not os.WIFSTOPPED(status):
+        command.returncode = status
+    return os.WIFSTOPPED(status), command
+
+
 def check_command_is_stopped():
     """Ctrl-Z while a process stands: the command lets it go first, and stops then."""
     with Program([sys.executable, "-c", MANY_FRAMES]) as program:
-        command = subprocess.Popen([COMMAND, "dump", "--native", str(program.pid)], stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for(lambda: command.poll() is not None or "t" in states(program.pid))
-        os.kill(command.pid, signal.SIGTSTP)
-        _, status = os.waitpid(command.pid, os.WUNTRACED)
-        check("t" not in states(program.pid), "the command is stopped, and the process with it", states(program.pid))
-        if os.WIFSTOPPED(status):
-            os.kill(command.pid, signal.SIGCONT)
-            _, status = os.waitpid(command.pid, 0)
-        check(status == 0, "the command that was stopped ends with", status)
+        stopped = False
+        while not stopped:
+            stopped, command = stop_command(program.pid)
+            check("t" not in states(program.pid), "the command is stopped, and the process with it")
+            if stopped:
+                os.kill(command.pid, signal.SIGCONT)
+            check(command.wait() == 0, "the command that was stopped ends with", command.returncode)
 
 
 def check_limit(counter, pid):
