@@ -9,31 +9,25 @@
  */
 #include "cli.h"
 #include "crash_document.h"
+#include "crash_options.h"
 #include "crash_snapshot.h"
-#include "document.h"
+#include "deliver.h"
 #include "finish.h"
-#include "report_folder.h"
-#include "report_output.h"
-#include "report_size.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 /* What the handler is told (enum sidecar_end in src/crash/crash.h). */
 enum { COLLECT_DONE = 0, COLLECT_FAILED = 1, COLLECT_REFUSED = 10 };
-
-enum { DEFAULT_REPORTS_KEPT = 100, DEFAULT_REPORT_SIZE = 16 << 20 };
 
 struct collect {
     bool from_process; /* else the journal is all there is */
@@ -47,35 +41,6 @@ struct collect {
     const char *name;
     const char *fault;
 };
-
-/* ---- The environment ---- */
-
-static const char *variable(const char *name)
-{
-    const char *value = getenv(name);
-    return value != NULL && *value != '\0' ? value : NULL;
-}
-
-static bool is_set(const char *name, bool otherwise)
-{
-    const char *value = variable(name);
-    return value != NULL ? strcmp(value, "0") != 0 : otherwise;
-}
-
-static long number_of(const char *name, long otherwise)
-{
-    const char *value = variable(name);
-    char *end = NULL;
-    long number = value != NULL ? strtol(value, &end, 10) : otherwise;
-    return value != NULL && *end != '\0' ? otherwise : number;
-}
-
-static int64_t now(void)
-{
-    struct timespec time = {0};
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
-}
 
 /* ---- This process ---- */
 
@@ -180,13 +145,13 @@ static struct crash_wish wish_of(const struct collect *collect, const json_t *do
 {
     json_t *record = json_loads(collect->fault, 0, NULL);
     const char *context = json_string_value(json_object_get(record, "context"));
-    int64_t rest = collect->deadline - now();
+    int64_t rest = collect->deadline - deliver_now();
     const struct crash_wish wish = {
         .thread = collect->thread,
         .context = context != NULL ? strtoull(context, NULL, 16) : 0,
         .crashed = json_is_object(json_object_get(document, "signal")),
-        .native = is_set("PYUNWIND_NATIVE", true),
-        .locals = is_set("PYUNWIND_LOCALS", false),
+        .native = crash_option_is_set("PYUNWIND_NATIVE", true),
+        .locals = crash_option_is_set("PYUNWIND_LOCALS", false),
         .limit = rest > 0 ? (int)rest : 1,
     };
     json_decref(record);
@@ -206,7 +171,7 @@ static void read_what_may_be_read(const struct collect *collect, const struct cr
 {
     struct crash_snapshot crash;
     int err = crash_snapshot_read_crashed(collect->pid, wish, &crash);
-    crash_document_add(document, collect->pid, err == 0 ? &crash : NULL, is_set("PYUNWIND_COMMAND", true));
+    crash_document_add(document, collect->pid, err == 0 ? &crash : NULL, crash_option_is_set("PYUNWIND_COMMAND", true));
     if (err < 0 && crash.why_native[0] != '\0')
         add_note(document, crash.why_native);
     crash_snapshot_free(&crash);
@@ -234,7 +199,7 @@ static enum outcome read_process(const struct collect *collect, json_t *document
     } else if (!crash.has_python) {
         outcome = OUTCOME_NO_PYTHON;
     } else {
-        (void)crash_document_complete(document, &crash, is_set("PYUNWIND_COMMAND", true));
+        (void)crash_document_complete(document, &crash, crash_option_is_set("PYUNWIND_COMMAND", true));
     }
     crash_snapshot_free(&crash);
     return outcome;
@@ -242,7 +207,7 @@ static enum outcome read_process(const struct collect *collect, json_t *document
 
 static int open_folder(const struct collect *collect)
 {
-    const char *path = variable("PYUNWIND_REPORT_DIR");
+    const char *path = crash_option("PYUNWIND_REPORT_DIR");
     int folder = collect->folder;
     struct stat status;
     if (folder >= 0 && fstat(folder, &status) == 0 && status.st_nlink > 0)
@@ -275,97 +240,21 @@ static void remove_partial(const struct collect *collect, int folder)
     (void)unlinkat(folder, file, 0);
 }
 
-static bool write_to(int fd, const json_t *document)
-{
-    bool good = json_dumpfd(document, fd, JSON_COMPACT) == 0;
-    return good && write(fd, "\n", 1) == 1;
-}
-
-static void write_text(int fd, const json_t *document)
-{
-    FILE *out = fdopen(dup(fd), "w");
-    if (out == NULL)
-        return;
-    report_print_text(out, document, document_wants_colour(out), false);
-    (void)fclose(out);
-}
-
-/* ---- Afterwards ---- */
-
-static void ignore_complaint(const char *file, const char *why)
-{
-    (void)file, (void)why;
-}
-
-static void prune(void)
-{
-    const long kept = number_of("PYUNWIND_REPORTS_KEPT", DEFAULT_REPORTS_KEPT);
-    const struct prune_wish wish = {.has_keep = true, .keep = (size_t)kept};
-    struct report_folder folder;
-    FILE *nowhere = kept > 0 ? fopen("/dev/null", "w") : NULL;
-    if (nowhere == NULL)
-        return;
-    if (report_folder_open(variable("PYUNWIND_REPORT_DIR"), true, &folder)) {
-        (void)report_folder_prune(nowhere, &folder, &wish, ignore_complaint);
-        report_folder_close(&folder);
-    }
-    (void)fclose(nowhere);
-}
-
-/* It is waited for, since what ends with the process may be the container; but not beyond the time. */
-static void run_hook(const struct collect *collect, const char *file)
-{
-    char path[PATH_MAX];
-    const char *hook = variable("PYUNWIND_HOOK");
-    const char *folder = variable("PYUNWIND_REPORT_DIR");
-    if (hook == NULL || folder == NULL)
-        return;
-    (void)snprintf(path, sizeof path, "%s/%s", folder, file);
-    pid_t child = fork();
-    if (child == 0) {
-        (void)signal(SIGPIPE, SIG_DFL);
-        set_alarm(0);
-        (void)execl("/bin/sh", "sh", "-c", hook, "sh", path, (char *)NULL);
-        _exit(127);
-    }
-    const int moment = 2;
-    while (child > 0 && waitpid(child, NULL, WNOHANG) == 0 && now() < collect->deadline - 2L * moment)
-        (void)poll(NULL, 0, moment);
-}
-
-/* The one that crashed comes first. */
-static void leave_out_others(json_t *document)
-{
-    const char *wanted = variable("PYUNWIND_THREADS");
-    json_t *threads = json_object_get(document, "threads");
-    if (wanted == NULL || strcmp(wanted, "crashed") != 0)
-        return;
-    while (json_array_size(threads) > 1)
-        (void)json_array_remove(threads, json_array_size(threads) - 1);
-}
-
 static int finish(const struct collect *collect, json_t *document)
 {
     char name[128];
-    char stored[REPORT_STORED_SIZE] = "";
-    long size = number_of("PYUNWIND_REPORT_SIZE", DEFAULT_REPORT_SIZE);
-    int folder = open_folder(collect);
-    leave_out_others(document);
-    report_fold(document);
-    report_limit(document, size > 0 ? (size_t)size : DEFAULT_REPORT_SIZE);
+    char partial[sizeof name + 16];
     choose_name(collect, name, sizeof name);
-    bool good = folder >= 0 && report_store(folder, name, document, stored);
-    if (good)
-        remove_partial(collect, folder);
-    if (collect->output >= 0)
-        good = write_to(collect->output, document) || good;
-    if (collect->standard_error >= 0 && is_set("PYUNWIND_TEXT", false))
-        write_text(collect->standard_error, document);
-    if (stored[0] == '\0')
-        return good ? COLLECT_DONE : COLLECT_FAILED;
-    prune();
-    run_hook(collect, stored);
-    return COLLECT_DONE;
+    (void)snprintf(partial, sizeof partial, "%s.partial", name);
+    const struct delivery delivery = {
+        .folder = open_folder(collect),
+        .base = name,
+        .done = *collect->name != '\0' ? partial : NULL,
+        .output = collect->output,
+        .standard_error = collect->standard_error,
+        .deadline = collect->deadline,
+    };
+    return report_deliver(&delivery, document) ? COLLECT_DONE : COLLECT_FAILED;
 }
 
 static int collect_report(const struct collect *collect)
@@ -405,7 +294,7 @@ int cli_collect(int argc, char **argv)
         .folder = (int)strtol(argv[5], NULL, 10),
         .output = (int)strtol(argv[6], NULL, 10),
         .standard_error = (int)strtol(argv[7], NULL, 10),
-        .deadline = now() + milliseconds - milliseconds / 10,
+        .deadline = deliver_now() + milliseconds - milliseconds / 10,
         .name = argv[9],
         .fault = argv[10],
     };
