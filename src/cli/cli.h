@@ -15,5 +15,6 @@ int cli_core(int argc, char **argv);
 /* Not for people: what the handler of a crashed process starts (collect.c). */
 int cli_collect(int argc, char **argv);
 int cli_report(int argc, char **argv);
+int cli_run(int argc, char **argv);
 
 #endif

@@ -18,6 +18,7 @@ static const struct {
     {"core", "pyunwind core", cli_core},
     {"collect", "pyunwind collect", cli_collect},
     {"report", "pyunwind report", cli_report},
+    {"run", "pyunwind run", cli_run},
 };
 
 static const char documentation[] =
@@ -26,6 +27,7 @@ static const char documentation[] =
     "  dump PID...        the stack of every thread of running processes\n"
     "  core CORE [EXE]    the stack of every thread in a core file\n"
     "  report FILE...     reports of processes that crashed\n"
+    "  run PROGRAM...     a program, which leaves reports where it crashes or is killed\n"
     "\n"
     "`pyunwind COMMAND --help` tells more.\n"
     "Exit status: 0 all was read, 1 some could not be, 2 wrong usage.";

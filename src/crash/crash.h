@@ -75,6 +75,12 @@ extern struct crash_settings pyunw_crash_settings;
 /* Handlers that were there before, by signal number. */
 extern struct kernel_sigaction pyunw_crash_previous[SIGNAL_COUNT + 1];
 
+/*
+ * Set, behind ours, the handler that the program wants for a signal of ours, which is then reported first; NULL: only
+ * tell what is there. old, where it is not NULL: what was there. 0. Signal-safe: no.
+ */
+int pyunw_crash_set_previous(int signal, const struct sigaction *action, struct sigaction *old);
+
 /* ---- The handler's parts ---- */
 
 /* For tests: the stage of the report in which the handler itself is to fault; -1: none. */

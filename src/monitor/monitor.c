@@ -1,0 +1,259 @@
+/*
+ * Wait for signals and for the ends of processes; look at those that live meanwhile.
+ */
+#include "monitor.h"
+
+#include "crash_options.h"
+#include "death.h"
+#include "deliver.h"
+#include "descendant.h"
+#include "ending.h"
+#include "job.h"
+#include "start.h"
+#include "watched.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Milliseconds: a process is looked at soon after the program's start, then ever more seldom. */
+enum { LOOK_FIRST = 5, LOOK_LAST = 1000, LOOK_COST = 200, SIDECAR_PATIENCE = 15000, EVENTS = 64 };
+
+/* A death whose report is in work still. */
+struct unsettled {
+    struct watched *process;
+    int signal;
+    struct rusage usage;
+    bool has_usage;
+    int64_t since;
+};
+
+enum { UNSETTLED_MAX = 64 };
+
+struct monitor {
+    const struct monitor_wish *wish;
+    pid_t program;
+    bool has_ended;
+    int status;  /* of the program */
+    int events;  /* epoll(7) */
+    int signals; /* signalfd(2) */
+    struct watched_list watched;
+    struct unsettled unsettled[UNSETTLED_MAX];
+    int unsettled_count;
+    struct passed_on passed_on;
+    int64_t next_look;
+    int64_t pause; /* until the next look */
+};
+
+/* ---- Look ---- */
+
+static void on_added(struct watched *watched, void *data)
+{
+    const struct monitor *monitor = data;
+    /* What it is called is its number: it may be gone from the list when the event comes. */
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = (uint64_t)watched->pid};
+    if (watched->pidfd >= 0)
+        (void)epoll_ctl(monitor->events, EPOLL_CTL_ADD, watched->pidfd, &event);
+}
+
+static void look(struct monitor *monitor)
+{
+    int64_t before = deliver_now();
+    watched_look(&monitor->watched, on_added, monitor);
+    int64_t now = deliver_now();
+    monitor->pause = monitor->pause * 2 < LOOK_LAST ? monitor->pause * 2 : LOOK_LAST;
+    int64_t at_least = (now - before) * LOOK_COST;
+    monitor->next_look = now + (monitor->pause > at_least ? monitor->pause : at_least);
+}
+
+/* ---- Deaths ---- */
+
+static bool settle(const struct monitor *monitor, const struct unsettled *of, bool last_chance)
+{
+    const struct death death = {
+        .process = of->process,
+        .signal = of->signal,
+        .usage = of->has_usage ? &of->usage : NULL,
+        .passed_on = of->process->pid == monitor->program ? &monitor->passed_on : NULL,
+    };
+    return death_report(monitor->wish, &death, last_chance || deliver_now() - of->since > SIDECAR_PATIENCE);
+}
+
+static void settle_all(struct monitor *monitor, bool last_chance)
+{
+    int kept = 0;
+    for (int n = 0; n < monitor->unsettled_count; n++) {
+        struct unsettled *of = &monitor->unsettled[n];
+        if (settle(monitor, of, last_chance))
+            watched_remove(&monitor->watched, of->process);
+        else
+            monitor->unsettled[kept++] = *of;
+    }
+    monitor->unsettled_count = kept;
+}
+
+static void on_death(struct monitor *monitor, struct watched *process, int status, const struct rusage *usage)
+{
+    struct unsettled of = {.process = process, .since = deliver_now()};
+    if (usage != NULL) {
+        of.usage = *usage;
+        of.has_usage = true;
+    }
+    of.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    if (of.signal == 0 || settle(monitor, &of, monitor->unsettled_count == UNSETTLED_MAX)) {
+        watched_remove(&monitor->watched, process);
+        return;
+    }
+    /* It is no process any more that another of the same number could be taken for. */
+    process->has_ended = true;
+    monitor->unsettled[monitor->unsettled_count++] = of;
+}
+
+/* ---- Children ---- */
+
+/* A zombie that nobody has looked at while it lived: what is left is its name. */
+static struct watched *watched_or_new(struct monitor *monitor, pid_t pid)
+{
+    struct watched *process = watched_find(&monitor->watched, pid);
+    return process != NULL ? process : watched_add_zombie(&monitor->watched, pid);
+}
+
+static void reap(struct monitor *monitor, pid_t pid)
+{
+    int status = 0;
+    struct rusage usage;
+    struct watched *process = watched_or_new(monitor, pid);
+    if (wait4(pid, &status, WNOHANG, &usage) != pid)
+        return;
+    if (process != NULL)
+        on_death(monitor, process, status, &usage);
+    if (pid == monitor->program) {
+        monitor->has_ended = true;
+        monitor->status = status;
+    }
+    settle_all(monitor, false);
+}
+
+/* All that has become of children since. */
+static void on_children(struct monitor *monitor)
+{
+    siginfo_t info = {0};
+    while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0) {
+        reap(monitor, info.si_pid);
+        info.si_pid = 0;
+    }
+    info.si_pid = 0;
+    if (!monitor->has_ended && waitid(P_PID, (id_t)monitor->program, &info, WSTOPPED | WNOHANG) == 0 &&
+        info.si_pid == monitor->program)
+        job_stop(monitor->program, info.si_status);
+}
+
+/* ---- Events ---- */
+
+static void on_signals(struct monitor *monitor)
+{
+    struct signalfd_siginfo info;
+    bool children = false;
+    while (read(monitor->signals, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (info.ssi_signo == SIGCHLD)
+            children = true;
+        else if (!monitor->has_ended && job_pass_on(monitor->program, &info))
+            monitor->passed_on = (struct passed_on){
+                .signal = (int)info.ssi_signo,
+                .pid = (pid_t)info.ssi_pid,
+                .uid = info.ssi_uid,
+                .when = deliver_now(),
+            };
+    }
+    if (children)
+        on_children(monitor);
+}
+
+static void on_descendant(struct monitor *monitor, pid_t pid)
+{
+    int status = 0;
+    bool may_come = false;
+    struct watched *process = watched_find(&monitor->watched, pid);
+    if (process == NULL || process_parent(pid) == getpid())
+        return; /* SIGCHLD tells more */
+    if (descendant_ended(process, &status, &may_come)) {
+        on_death(monitor, process, status, NULL);
+    } else if (may_come) {
+        struct epoll_event hang_up = {.events = 0, .data.u64 = (uint64_t)pid};
+        (void)epoll_ctl(monitor->events, EPOLL_CTL_MOD, process->pidfd, &hang_up);
+    } else {
+        watched_remove(&monitor->watched, process);
+    }
+}
+
+static void wait_for_events(struct monitor *monitor)
+{
+    struct epoll_event events[EVENTS];
+    int64_t rest = monitor->next_look - deliver_now();
+    int count = epoll_wait(monitor->events, events, EVENTS, rest > 0 ? (int)rest : 0);
+    for (int n = 0; n < count; n++) {
+        if (events[n].data.u64 == 0)
+            on_signals(monitor);
+    }
+    for (int n = 0; n < count; n++) {
+        if (events[n].data.u64 != 0)
+            on_descendant(monitor, (pid_t)events[n].data.u64);
+    }
+    if (deliver_now() >= monitor->next_look)
+        look(monitor);
+}
+
+/* A sidecar at work ends by itself, before long. */
+static void wait_for_reports(struct monitor *monitor)
+{
+    const int moment = 10;
+    while (monitor->unsettled_count > 0) {
+        if (epoll_wait(monitor->events, &(struct epoll_event){0}, 1, moment) > 0)
+            on_signals(monitor);
+        settle_all(monitor, false);
+    }
+}
+
+static bool open_events(struct monitor *monitor)
+{
+    sigset_t all;
+    struct epoll_event event = {.events = EPOLLIN};
+    (void)sigfillset(&all);
+    monitor->events = epoll_create1(EPOLL_CLOEXEC);
+    monitor->signals = signalfd(-1, &all, SFD_NONBLOCK | SFD_CLOEXEC);
+    return monitor->events >= 0 && monitor->signals >= 0 &&
+           epoll_ctl(monitor->events, EPOLL_CTL_ADD, monitor->signals, &event) == 0;
+}
+
+int monitor_run(const struct monitor_wish *wish)
+{
+    struct monitor monitor = {.wish = wish, .pause = LOOK_FIRST};
+    struct found found;
+    int exit_status = MONITOR_FAILED;
+    if (!start_prepare(&found)) {
+        (void)fprintf(stderr, "pyunwind run: the program cannot be monitored: %s\n", strerror(errno));
+        return MONITOR_FAILED;
+    }
+    monitor.program = start_program(wish, &found, &exit_status);
+    if (monitor.program < 0)
+        return exit_status;
+    start_close_inherited(wish, crash_option_is_set("PYUNWIND_TEXT", false));
+    if (!open_events(&monitor)) {
+        /* It runs already: what can be done still is to wait for it. */
+        while (waitpid(monitor.program, &monitor.status, 0) < 0 && errno == EINTR)
+            continue;
+        return ending_take(monitor.status);
+    }
+    look(&monitor);
+    while (!monitor.has_ended)
+        wait_for_events(&monitor);
+    wait_for_reports(&monitor);
+    watched_free(&monitor.watched);
+    return ending_take(monitor.status);
+}

@@ -1,0 +1,225 @@
+/*
+ * Look at processes now and then, while they live.
+ */
+#include "watched.h"
+
+#include "control_group.h"
+#include "crash_document.h"
+#include "process_figures.h"
+#include "tree.h"
+
+#include <pyunwind_remote.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { WATCHED_MAX = 4096 };
+
+/* ---- Is it Python? ---- */
+
+static bool has_prefix(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+/* A mapped file that is called python... or libpython... */
+static bool maps_python(const char *maps)
+{
+    for (const char *line = maps; line != NULL && *line != '\0';) {
+        const char *end = strchrnul(line, '\n');
+        const char *slash = memrchr(line, '/', (size_t)(end - line));
+        if (slash != NULL && (has_prefix(slash + 1, "python") || has_prefix(slash + 1, "libpython")))
+            return true;
+        line = *end == '\n' ? end + 1 : end;
+    }
+    return false;
+}
+
+/* By the files that it maps; and, once for each program, by a search for an interpreter of any name. */
+static bool has_python(struct watched *watched)
+{
+    char path[64];
+    size_t size = 0;
+    (void)snprintf(path, sizeof path, "/proc/%d/maps", (int)watched->pid);
+    char *maps = read_whole_list(path, &size);
+    bool found = maps != NULL && maps_python(maps);
+    free(maps);
+    if (found || watched->was_asked)
+        return found;
+    pyunw_target target;
+    int err = pyunw_open_pid(&target, watched->pid, NULL);
+    watched->was_asked = true;
+    if (err == PYUNW_OK)
+        pyunw_close(&target);
+    return err == PYUNW_OK || err == PYUNW_ERR_NOT_INITIALIZED || err == PYUNW_ERR_FINALIZED;
+}
+
+/* ---- Figures ---- */
+
+static void take(struct watched *watched, const char *key, json_t *value)
+{
+    if (json_is_object(value))
+        (void)json_object_set(watched->figures, key, value);
+    json_decref(value);
+}
+
+static void read_figures(struct watched *watched)
+{
+    const json_t *memory = json_object_get(watched->figures, "memory");
+    take(watched, "limits", process_limits(watched->pid));
+    json_t *now = process_memory(watched->pid);
+    /* Between the kernel's kill and the end a process still tells of itself, in part. */
+    if (!json_is_integer(json_object_get(now, "resident")) && json_is_object(memory)) {
+        json_decref(now);
+        return;
+    }
+    const json_t *kills = json_object_get(now, "oom_kills");
+    watched->oom_kills_before = watched->oom_kills;
+    watched->oom_kills = json_is_integer(kills) ? json_integer_value(kills) : -1;
+    if (watched->oom_kills_before < 0)
+        watched->oom_kills_before = watched->oom_kills;
+    take(watched, "memory", now);
+}
+
+/* What a process tells of itself until it executes another program. False: it has ended. */
+static bool read_program(struct watched *watched)
+{
+    process_info_free(&watched->info);
+    if (!process_info_read(watched->pid, &watched->info)) {
+        process_info_free(&watched->info);
+        watched->info = (struct process_info){0};
+        return false;
+    }
+    const struct task *main_task = NULL;
+    for (size_t n = 0; n < watched->info.task_count; n++) {
+        if (watched->info.tasks[n].id == watched->pid)
+            main_task = &watched->info.tasks[n];
+    }
+    watched->inner_pid = main_task != NULL && main_task->inner_id > 0 ? main_task->inner_id : watched->pid;
+    watched->is_python = false;
+    watched->was_asked = false;
+    json_decref(watched->figures);
+    watched->figures = json_object();
+    crash_document_add(watched->figures, watched->pid, NULL, true);
+    return true;
+}
+
+static void look_at(struct watched *watched)
+{
+    switch (process_info_fate(&watched->info)) {
+    case PROCESS_ENDED:
+        return;
+    case PROCESS_REPLACED_PROGRAM:
+        if (!read_program(watched))
+            return;
+        break;
+    case PROCESS_GOES_ON:
+        break;
+    }
+    watched->is_python = watched->is_python || has_python(watched);
+    if (watched->is_python)
+        read_figures(watched);
+}
+
+/* ---- The list ---- */
+
+struct watched *watched_find(const struct watched_list *list, pid_t pid)
+{
+    for (size_t n = 0; n < list->count; n++) {
+        if (list->entries[n]->pid == pid && !list->entries[n]->has_ended)
+            return list->entries[n];
+    }
+    return NULL;
+}
+
+static void free_one(struct watched *watched)
+{
+    if (watched->pidfd >= 0)
+        (void)close(watched->pidfd);
+    process_info_free(&watched->info);
+    json_decref(watched->figures);
+    free(watched);
+}
+
+void watched_remove(struct watched_list *list, struct watched *watched)
+{
+    for (size_t n = 0; n < list->count; n++) {
+        if (list->entries[n] != watched)
+            continue;
+        list->entries[n] = list->entries[--list->count];
+        free_one(watched);
+        return;
+    }
+}
+
+void watched_free(struct watched_list *list)
+{
+    for (size_t n = 0; n < list->count; n++)
+        free_one(list->entries[n]);
+    free(list->entries);
+    *list = (struct watched_list){0};
+}
+
+static struct watched *make(struct watched_list *list, pid_t pid)
+{
+    if (list->entries == NULL)
+        list->entries = calloc(WATCHED_MAX, sizeof(struct watched *));
+    struct watched *watched = list->entries != NULL && list->count < WATCHED_MAX ? calloc(1, sizeof *watched) : NULL;
+    if (watched == NULL)
+        return NULL;
+    *watched = (struct watched){.pid = pid, .inner_pid = pid, .pidfd = -1, .oom_kills = -1, .oom_kills_before = -1};
+    watched->first_seen = time(NULL);
+    return watched;
+}
+
+static struct watched *add(struct watched_list *list, pid_t pid)
+{
+    struct watched *watched = make(list, pid);
+    if (watched == NULL)
+        return NULL;
+    watched->pidfd = (int)syscall(SYS_pidfd_open, pid, 0); /* before it is looked at: so the number is its own */
+    if (!read_program(watched)) {
+        free_one(watched);
+        return NULL;
+    }
+    list->entries[list->count++] = watched;
+    return watched;
+}
+
+struct watched *watched_add_zombie(struct watched_list *list, pid_t pid)
+{
+    char path[64];
+    size_t size = 0;
+    struct watched *watched = make(list, pid);
+    if (watched == NULL)
+        return NULL;
+    (void)snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+    char *name = read_whole_file(path, &size);
+    watched->is_python = name != NULL && has_prefix(name, "python");
+    free(name);
+    list->entries[list->count++] = watched;
+    return watched;
+}
+
+void watched_look(struct watched_list *list, void (*added)(struct watched *watched, void *data), void *data)
+{
+    pid_t *pids = NULL;
+    size_t count = 0;
+    bool good = tree_find(getpid(), &pids, &count);
+    for (size_t n = 1; good && n < count; n++) { /* the first is this process */
+        struct watched *watched = watched_find(list, pids[n]);
+        bool is_new = watched == NULL; /* or a number that was given anew */
+        if (watched != NULL && process_info_fate(&watched->info) == PROCESS_ENDED)
+            continue; /* its end is about to be told */
+        if (is_new)
+            watched = add(list, pids[n]);
+        if (watched != NULL && is_new)
+            added(watched, data);
+        if (watched != NULL)
+            look_at(watched);
+    }
+    free(pids);
+}
