@@ -60,9 +60,10 @@ def check_crashes():
     check_crash("an abort", "import os\ndef crash_here():\n    os.abort()\ncrash_here()", "crash_here",
                 ["abort", "assertion"], signal.SIGABRT)
     library = compile_shared("overflow", OVERFLOW, flags=["-O0"])
+    # glibc 2.42 guards stacks by pages that no list of mappings shows: there the cause may be named by the write alone.
     check_crash("an overflow in a thread", "import ctypes, threading\nlibrary = ctypes.CDLL(%r)\n"
                 "def crash_here():\n    library.overflow(0)\n"
-                "threading.Thread(target=crash_here).start()" % library, "crash_here", ["stack_overflow"])
+                "threading.Thread(target=crash_here).start()" % library, "crash_here", ["stack_overflow", "wild_write"])
     with open("worker.py", "w") as file:
         file.write(CRASH + "import multiprocessing\nif __name__ == '__main__':\n"
                    "    worker = multiprocessing.get_context('spawn').Process(target=crash_here)\n"
