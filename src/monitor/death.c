@@ -243,7 +243,7 @@ static void diagnose(json_t *document, const struct death *death)
     const char *name = signal_name(death->signal);
     const char *cause = NULL;
     const char *words = NULL;
-    if (memory_kill_find(death->process, evidence)) {
+    if (death->signal == SIGKILL && memory_kill_find(death->process, evidence)) {
         cause = "out_of_memory";
         words = "The kernel killed the process for want of memory";
     } else if (death->signal == SIGKILL) {

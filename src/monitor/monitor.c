@@ -129,6 +129,8 @@ static void reap(struct monitor *monitor, pid_t pid)
     int status = 0;
     struct rusage usage;
     struct watched *process = watched_or_new(monitor, pid);
+    if (process != NULL)
+        watched_look_at_zombie(process);
     if (wait4(pid, &status, WNOHANG, &usage) != pid)
         return;
     if (process != NULL)

@@ -66,8 +66,27 @@ static void take(struct watched *watched, const char *key, json_t *value)
     json_decref(value);
 }
 
+/* It may have been moved to another. */
+static void read_control_group(struct watched *watched)
+{
+    char *group = control_group_read(watched->pid);
+    json_t *text = group != NULL ? json_string(group) : NULL;
+    const char *known = watched->info.control_group;
+    if (text == NULL || (known != NULL && strcmp(known, group) == 0)) {
+        json_decref(text);
+        free(group);
+        return;
+    }
+    free(watched->info.control_group);
+    watched->info.control_group = group;
+    watched->oom_kills = -1; /* the counter is another's, too */
+    watched->oom_kills_before = -1;
+    (void)json_object_set_new(watched->figures, "cgroup", text);
+}
+
 static void read_figures(struct watched *watched)
 {
+    read_control_group(watched);
     const json_t *memory = json_object_get(watched->figures, "memory");
     take(watched, "limits", process_limits(watched->pid));
     json_t *now = process_memory(watched->pid);
@@ -189,17 +208,35 @@ static struct watched *add(struct watched_list *list, pid_t pid)
     return watched;
 }
 
-struct watched *watched_add_zombie(struct watched_list *list, pid_t pid)
+static bool is_called_python(pid_t pid)
 {
     char path[64];
     size_t size = 0;
+    (void)snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+    char *name = read_whole_file(path, &size);
+    bool is_python = name != NULL && has_prefix(name, "python");
+    free(name);
+    return is_python;
+}
+
+void watched_look_at_zombie(struct watched *watched)
+{
+    if (watched->is_python || !is_called_python(watched->pid))
+        return;
+    /* It has begun to execute Python since: what was seen of it before is another program's. */
+    process_info_free(&watched->info);
+    watched->info = (struct process_info){0};
+    json_decref(watched->figures);
+    watched->figures = NULL;
+    watched->is_python = true;
+}
+
+struct watched *watched_add_zombie(struct watched_list *list, pid_t pid)
+{
     struct watched *watched = make(list, pid);
     if (watched == NULL)
         return NULL;
-    (void)snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
-    char *name = read_whole_file(path, &size);
-    watched->is_python = name != NULL && has_prefix(name, "python");
-    free(name);
+    watched->is_python = is_called_python(pid);
     list->entries[list->count++] = watched;
     return watched;
 }

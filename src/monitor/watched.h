@@ -35,6 +35,9 @@ struct watched_list {
 /* Look at all processes below this one. added: is called for each that was not known before. */
 void watched_look(struct watched_list *list, void (*added)(struct watched *watched, void *data), void *data);
 
+/* A child that has ended: it may have become a Python since it was looked at. */
+void watched_look_at_zombie(struct watched *watched);
+
 /* A child that has ended before it was looked at: NULL where memory is short. */
 struct watched *watched_add_zombie(struct watched_list *list, pid_t pid);
 
