@@ -13,15 +13,16 @@
 
 /* ---- Python ---- */
 
-static void read_python(const struct standing *standing, const struct crash_wish *wish, struct crash_snapshot *crash,
-                        pyunw_target *target)
+/* pause NULL: the process is held by another means. */
+static void read_python(const pyunw_pause *pause, pid_t pid, const struct crash_wish *wish,
+                        struct crash_snapshot *crash, pyunw_target *target)
 {
     static char room[1 << 21]; /* for the pages that are read of the process */
     const pyunw_options options = {.size = sizeof options, .room = room, .room_size = sizeof room};
     struct snapshot *snapshot = &crash->snapshot;
     pyunw_target_info about;
     *target = (pyunw_target){0};
-    int err = pyunw_open_paused(target, standing->pause, &options);
+    int err = pause != NULL ? pyunw_open_paused(target, pause, &options) : pyunw_open_pid(target, pid, &options);
     crash->has_python = err != PYUNW_ERR_NO_PYTHON;
     crash->python_error = err;
     crash->is_finalizing = -1;
@@ -130,7 +131,7 @@ int crash_snapshot_read(pid_t pid, const struct crash_wish *wish, struct crash_s
     (void)process_info_read(pid, &snapshot->info);
     standing_tell_states(&standing, &snapshot->info);
     snapshot->crash = (struct crash){.is_known = true, .thread = wish->thread, .context = wish->context};
-    read_python(&standing, wish, crash, &target);
+    read_python(standing.pause, pid, wish, crash, &target);
     add_crashed(snapshot);
     if (wish->native)
         read_native(&standing, &target, crash);
@@ -180,6 +181,44 @@ int crash_snapshot_read_crashed(pid_t pid, const struct crash_wish *wish, struct
     crash->abort_message = abort_message_read(pid, crash->modules, crash->module_count);
     native_stacks_describe(snapshot);
     return err;
+}
+
+/* Of the main thread alone: the others have ended, or cannot be asked for their registers. */
+static void read_ending_native(pid_t pid, const struct crash_wish *wish, const pyunw_target *target,
+                               struct crash_snapshot *crash)
+{
+    struct snapshot *snapshot = &crash->snapshot;
+    const pyunw_options options = {
+        .size = sizeof options, .message = crash->why_native, .message_size = sizeof crash->why_native};
+    int err = pyunw_native_open_pid(&snapshot->native, pid, &options);
+    if (err < 0)
+        return;
+    snapshot->crash = (struct crash){.is_known = true, .thread = wish->thread, .context = wish->context};
+    (void)native_stacks_read(target, snapshot);
+    snapshot->crash = (struct crash){0}; /* it has not crashed */
+    for (size_t n = 0; n < snapshot->thread_count; n++) {
+        struct thread *thread = &snapshot->threads[n];
+        if (thread->native == NULL || thread->task->id == wish->thread)
+            continue;
+        native_stack_free(thread->native);
+        thread->native = NULL;
+    }
+    read_modules(crash);
+    native_stacks_describe(snapshot);
+}
+
+void crash_snapshot_read_ending(pid_t pid, const struct crash_wish *wish, struct crash_snapshot *crash)
+{
+    pyunw_target target;
+    *crash = (struct crash_snapshot){0};
+    (void)process_info_read(pid, &crash->snapshot.info);
+    for (size_t n = 0; n < crash->snapshot.info.task_count; n++)
+        crash->snapshot.info.tasks[n].state = 0; /* it tells of the end, not of before */
+    read_python(NULL, pid, wish, crash, &target);
+    crash->maps = read_maps(pid);
+    if (wish->context != 0)
+        read_ending_native(pid, wish, &target, crash);
+    pyunw_close(&target);
 }
 
 void crash_snapshot_free(struct crash_snapshot *crash)

@@ -43,6 +43,12 @@ int crash_snapshot_read(pid_t pid, const struct crash_wish *wish, struct crash_s
  */
 int crash_snapshot_read_crashed(pid_t pid, const struct crash_wish *wish, struct crash_snapshot *crash);
 
+/*
+ * Read a process that stands before its end, held by the caller: all Python stacks, and by wish->context the native one
+ * of its main thread. Its other threads may be gone. What was read is to be freed.
+ */
+void crash_snapshot_read_ending(pid_t pid, const struct crash_wish *wish, struct crash_snapshot *crash);
+
 void crash_snapshot_free(struct crash_snapshot *crash);
 
 #endif

@@ -3,7 +3,9 @@
  */
 #include "death.h"
 
+#include "crash_document.h"
 #include "crash_options.h"
+#include "crash_snapshot.h"
 #include "deliver.h"
 #include "finish.h"
 #include "memory_kill.h"
@@ -12,6 +14,7 @@
 #include "report_folder.h"
 #include "report_name.h"
 #include "signal_names.h"
+#include "trace.h"
 #include "tree.h"
 
 #include <signal.h>
@@ -288,6 +291,53 @@ static bool write_report(const struct monitor_wish *wish, const struct death *de
     bool good = deliver(wish, document, base, NULL);
     json_decref(document);
     return good;
+}
+
+/* ---- A report of a process that stands before its end ---- */
+
+static bool is_unseen(const struct death *death)
+{
+    const struct traces traces = find_traces(death);
+    return !traces.finished && traces.partial[0] == '\0';
+}
+
+/* The memory that it had: of the last look at it, unless it has more now; after an OOM kill it has less from now on. */
+static void keep_memory(const struct watched *process)
+{
+    json_t *before = json_object_get(process->figures, "memory");
+    json_t *now = process_memory(process->pid);
+    json_int_t resident = json_integer_value(json_object_get(now, "resident"));
+    if (json_is_object(now) && resident >= json_integer_value(json_object_get(before, "resident")))
+        (void)json_object_set(process->figures, "memory", now);
+    json_decref(now);
+}
+
+void death_report_standing(const struct monitor_wish *wish, const struct death *death)
+{
+    char base[REPORT_NAME_SIZE];
+    const struct report_name name = {.seconds = time(NULL), .pid = death->process->inner_pid};
+    const pid_t pid = death->process->pid;
+    if (!death->process->is_python || !is_of_interest(death->signal) || !is_unseen(death))
+        return;
+    const struct crash_wish what = {
+        .thread = pid,
+        .context = crash_option_is_set("PYUNWIND_NATIVE", true) ? trace_save_registers(pid) : 0,
+        .native = crash_option_is_set("PYUNWIND_NATIVE", true),
+        .locals = crash_option_is_set("PYUNWIND_LOCALS", false),
+    };
+    struct crash_snapshot crash;
+    keep_memory(death->process);
+    crash_snapshot_read_ending(pid, &what, &crash);
+    json_t *document = bare_document(death);
+    if (document != NULL && crash_document_complete(document, &crash, crash_option_is_set("PYUNWIND_COMMAND", true))) {
+        (void)json_object_set_new(document, "memory", json_null());
+        take_figures(document, death);
+        diagnose(document, death);
+        report_name_base(&name, base);
+        (void)deliver(wish, document, base, NULL);
+    }
+    json_decref(document);
+    crash_snapshot_free(&crash);
 }
 
 bool death_report(const struct monitor_wish *wish, const struct death *death, bool last_chance)

@@ -34,4 +34,10 @@ struct death {
  */
 bool death_report(const struct monitor_wish *wish, const struct death *death, bool last_chance);
 
+/*
+ * A report with all its Python stacks, and the native one of its main thread, of a process that stands before its end
+ * (trace.h), if there is none yet.
+ */
+void death_report_standing(const struct monitor_wish *wish, const struct death *death);
+
 #endif

@@ -10,6 +10,7 @@
 #include "ending.h"
 #include "job.h"
 #include "start.h"
+#include "trace.h"
 #include "watched.h"
 
 #include <errno.h>
@@ -18,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ptrace.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -66,6 +68,8 @@ static void look(struct monitor *monitor)
 {
     int64_t before = deliver_now();
     watched_look(&monitor->watched, on_added, monitor);
+    for (size_t n = 0; monitor->wish->trace_kills && n < monitor->watched.count; n++)
+        trace_begin(monitor->watched.entries[n]);
     int64_t now = deliver_now();
     monitor->pause = monitor->pause * 2 < LOOK_LAST ? monitor->pause * 2 : LOOK_LAST;
     int64_t at_least = (now - before) * LOOK_COST;
@@ -142,27 +146,98 @@ static void reap(struct monitor *monitor, pid_t pid)
     settle_all(monitor, false);
 }
 
-/* All that has become of children since. */
+/* ---- Stops ---- */
+
+static void stop_job(struct monitor *monitor, int signal)
+{
+    /* Who is traced by a stopped process would wait for it at its next signal. */
+    trace_let_all_go(&monitor->watched);
+    job_stop(monitor->program, signal);
+    monitor->next_look = 0;
+}
+
+/* One that ends may be read once more, if nobody has told of its death yet. */
+static void on_end(const struct monitor *monitor, struct watched *process, int status)
+{
+    const struct death death = {
+        .process = process,
+        .signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0,
+        .passed_on = process->pid == monitor->program ? &monitor->passed_on : NULL,
+    };
+    if (death.signal != 0) {
+        watched_look_at_end(process);
+        death_report_standing(monitor->wish, &death);
+    }
+    trace_end(process);
+}
+
+static void on_trace_stop(struct monitor *monitor, pid_t pid, int stop)
+{
+    int how = 0;
+    struct watched *process = watched_find(&monitor->watched, pid);
+    if (process == NULL) {
+        process = watched_add(&monitor->watched, pid);
+        if (process != NULL)
+            on_added(process, monitor);
+    }
+    if (process == NULL) {
+        (void)ptrace(PTRACE_DETACH, pid, 0L, stop >> 8 == 0 ? (long)stop : 0L);
+        return;
+    }
+    switch (trace_take_stop(process, stop, &how)) {
+    case TRACE_GOES_ON:
+        break;
+    case TRACE_STOPPED:
+        if (pid == monitor->program)
+            stop_job(monitor, how);
+        break;
+    case TRACE_ENDS:
+        on_end(monitor, process, how);
+        break;
+    }
+}
+
+static void on_stops(struct monitor *monitor)
+{
+    siginfo_t info = {0};
+    const int what = WSTOPPED | WNOHANG | __WALL;
+    while (waitid(P_ALL, 0, &info, what) == 0 && info.si_pid != 0) {
+        if (info.si_code == CLD_TRAPPED)
+            on_trace_stop(monitor, info.si_pid, info.si_status);
+        else if (info.si_pid == monitor->program && !monitor->has_ended)
+            stop_job(monitor, info.si_status);
+        info.si_pid = 0;
+    }
+}
+
+/* All that has become of children, and of those that are traced, since. */
 static void on_children(struct monitor *monitor)
 {
     siginfo_t info = {0};
+    on_stops(monitor);
     while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0) {
         reap(monitor, info.si_pid);
         info.si_pid = 0;
     }
-    info.si_pid = 0;
-    if (!monitor->has_ended && waitid(P_PID, (id_t)monitor->program, &info, WSTOPPED | WNOHANG) == 0 &&
-        info.si_pid == monitor->program)
-        job_stop(monitor->program, info.si_status);
 }
 
 /* ---- Events ---- */
+
+/* A sidecar (src/cli/tracer.h) is to read the process that it is a child of, and has to trace it for that. */
+static void on_request(struct monitor *monitor, pid_t sidecar)
+{
+    struct watched *process = watched_find(&monitor->watched, process_parent(sidecar));
+    if (process != NULL)
+        trace_let_go(process, true);
+}
 
 static void on_signals(struct monitor *monitor)
 {
     struct signalfd_siginfo info;
     bool children = false;
     while (read(monitor->signals, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (info.ssi_signo == SIGCHLD && info.ssi_code == SI_QUEUE)
+            on_request(monitor, (pid_t)info.ssi_pid);
         if (info.ssi_signo == SIGCHLD)
             children = true;
         else if (!monitor->has_ended && job_pass_on(monitor->program, &info))
@@ -238,6 +313,11 @@ int monitor_run(const struct monitor_wish *wish)
     struct monitor monitor = {.wish = wish, .pause = LOOK_FIRST};
     struct found found;
     int exit_status = MONITOR_FAILED;
+    char message[256];
+    if (wish->trace_kills && !trace_try(message, sizeof message)) {
+        (void)fprintf(stderr, "pyunwind run: --trace-kills is not possible here: %s\n", message);
+        return MONITOR_FAILED;
+    }
     if (!start_prepare(&found)) {
         (void)fprintf(stderr, "pyunwind run: the program cannot be monitored: %s\n", strerror(errno));
         return MONITOR_FAILED;

@@ -143,6 +143,17 @@ static void look_at(struct watched *watched)
         read_figures(watched);
 }
 
+void watched_look_at_end(struct watched *watched)
+{
+    if (process_info_fate(&watched->info) == PROCESS_REPLACED_PROGRAM)
+        (void)read_program(watched);
+    watched->was_asked = false;
+    watched->is_python = watched->is_python || has_python(watched);
+    /* The kernel may have begun to take its memory: the figures of before are kept. */
+    if (watched->is_python && !json_is_object(json_object_get(watched->figures, "memory")))
+        read_figures(watched);
+}
+
 /* ---- The list ---- */
 
 struct watched *watched_find(const struct watched_list *list, pid_t pid)
@@ -194,7 +205,7 @@ static struct watched *make(struct watched_list *list, pid_t pid)
     return watched;
 }
 
-static struct watched *add(struct watched_list *list, pid_t pid)
+struct watched *watched_add(struct watched_list *list, pid_t pid)
 {
     struct watched *watched = make(list, pid);
     if (watched == NULL)
@@ -252,7 +263,7 @@ void watched_look(struct watched_list *list, void (*added)(struct watched *watch
         if (watched != NULL && process_info_fate(&watched->info) == PROCESS_ENDED)
             continue; /* its end is about to be told */
         if (is_new)
-            watched = add(list, pids[n]);
+            watched = watched_add(list, pids[n]);
         if (watched != NULL && is_new)
             added(watched, data);
         if (watched != NULL)

@@ -12,12 +12,21 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+enum watched_trace {
+    TRACE_NONE,
+    TRACE_ON,
+    TRACE_LETTING_GO,          /* as soon as it stands */
+    TRACE_LETTING_GO_FOR_GOOD, /* likewise */
+    TRACE_LET_GO,              /* not to be traced again */
+};
+
 struct watched {
     pid_t pid;
-    pid_t inner_pid;    /* as the process numbers itself */
-    int pidfd;          /* less than 0: none */
-    bool is_python;     /* an interpreter was seen in it */
-    bool has_ended;     /* it is only kept for its report */
+    pid_t inner_pid; /* as the process numbers itself */
+    int pidfd;       /* less than 0: none */
+    bool is_python;  /* an interpreter was seen in it */
+    bool has_ended;  /* it is only kept for its report */
+    enum watched_trace trace;
     bool was_asked;     /* whether there is one, thoroughly */
     int64_t first_seen; /* seconds since 1970: it was not started later */
     struct process_info info;
@@ -34,6 +43,12 @@ struct watched_list {
 
 /* Look at all processes below this one. added: is called for each that was not known before. */
 void watched_look(struct watched_list *list, void (*added)(struct watched *watched, void *data), void *data);
+
+/* Begin to watch a process, and look at it: NULL where it has ended, or memory is short. */
+struct watched *watched_add(struct watched_list *list, pid_t pid);
+
+/* Look at a process that stands before its end: has it become a Python since? */
+void watched_look_at_end(struct watched *watched);
 
 /* A child that has ended: it may have become a Python since it was looked at. */
 void watched_look_at_zombie(struct watched *watched);
