@@ -57,6 +57,35 @@ static int unmap(void *stack)
     return munmap((char *)stack - page, stack_size() + page) == 0 ? PYUNW_OK : PYUNW_ERR_SYSTEM;
 }
 
+/* Stacks of threads that have ended, for those to come: mapping one anew takes longer than the rest of a thread's
+ * start. */
+enum { SPARE_STACKS = 16 };
+static void *spare_stacks[SPARE_STACKS];
+
+/* To be given back by give_stack(); NULL: no memory. */
+static void *take_stack(void)
+{
+    for (size_t n = 0; n < SPARE_STACKS; n++) {
+        void *stack = __atomic_exchange_n(&spare_stacks[n], NULL, __ATOMIC_ACQ_REL);
+        if (stack != NULL)
+            return stack;
+    }
+    void *stack = pyunw_crash_map_stack(stack_size());
+    if (stack != NULL)
+        *(uint64_t *)stack = mark_of(stack);
+    return stack;
+}
+
+static int give_stack(void *stack)
+{
+    for (size_t n = 0; n < SPARE_STACKS; n++) {
+        void *none = NULL;
+        if (__atomic_compare_exchange_n(&spare_stacks[n], &none, stack, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+            return PYUNW_OK;
+    }
+    return unmap(stack);
+}
+
 int pyunw_crash_attach_thread(void)
 {
     stack_t found;
@@ -64,13 +93,12 @@ int pyunw_crash_attach_thread(void)
         return PYUNW_ERR_SYSTEM;
     if ((found.ss_flags & SS_DISABLE) == 0)
         return PYUNW_OK;
-    const stack_t given = {.ss_sp = pyunw_crash_map_stack(stack_size()), .ss_size = stack_size()};
+    const stack_t given = {.ss_sp = take_stack(), .ss_size = stack_size()};
     if (given.ss_sp == NULL)
         return PYUNW_ERR_SYSTEM;
-    *(uint64_t *)given.ss_sp = mark_of(given.ss_sp);
     if (sigaltstack(&given, NULL) == 0)
         return PYUNW_OK;
-    (void)unmap(given.ss_sp);
+    (void)give_stack(given.ss_sp);
     return PYUNW_ERR_SYSTEM;
 }
 
@@ -82,5 +110,5 @@ int pyunw_crash_detach_thread(void)
         return PYUNW_ERR_SYSTEM;
     if (!is_ours(&found))
         return PYUNW_OK;
-    return sigaltstack(&none, NULL) == 0 ? unmap(found.ss_sp) : PYUNW_ERR_SYSTEM;
+    return sigaltstack(&none, NULL) == 0 ? give_stack(found.ss_sp) : PYUNW_ERR_SYSTEM;
 }

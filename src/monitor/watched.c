@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -38,11 +39,24 @@ static bool maps_python(const char *maps)
     return false;
 }
 
+/* The command itself, which maps the files of the interpreter that it reads. */
+static bool is_command(pid_t pid)
+{
+    char path[64];
+    struct stat own;
+    struct stat other;
+    (void)snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
+    return stat("/proc/self/exe", &own) == 0 && stat(path, &other) == 0 && own.st_dev == other.st_dev &&
+           own.st_ino == other.st_ino;
+}
+
 /* By the files that it maps; and, once for each program, by a search for an interpreter of any name. */
 static bool has_python(struct watched *watched)
 {
     char path[64];
     size_t size = 0;
+    if (is_command(watched->pid))
+        return false;
     (void)snprintf(path, sizeof path, "/proc/%d/maps", (int)watched->pid);
     char *maps = read_whole_list(path, &size);
     bool found = maps != NULL && maps_python(maps);

@@ -5,6 +5,7 @@ worker of multiprocessing, in a thread whose C stack overflows; a report of a ki
 chose. The oracles are the programs themselves, and the same run without pyunwind.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -170,6 +171,24 @@ def check_displaced():
     check(report is not None and "die" in names(report), report)
 
 
+def check_unfinished():
+    """A process that dies while its report is in work: the monitor makes it of what was saved and what it has seen."""
+    fault = {"schema": "pyunwind.fault/1", "time": "2026-11-25T07:40:49.123456Z", "pid": 0, "native_id": 7,
+             "thread_id": 8, "signal": {"number": 11, "name": "SIGSEGV", "code": 1, "code_name": None, "address": "0x0",
+                                        "sender": None}, "recovered": False, "registers": {"rip": "0x1"}}
+    code = ("import json, os, time\nfault = json.loads(%r)\nfault['pid'] = os.getpid()\n"
+            "name = time.strftime('pyunwind-%%Y%%m%%dT%%H%%M%%SZ-', time.gmtime()) + str(os.getpid())\n"
+            "with open(os.path.join(os.environ['PYUNWIND_REPORT_DIR'], name + '.partial'), 'w') as file:\n"
+            "    file.write(json.dumps(fault) + '\\n')\nos.kill(os.getpid(), 9)" % json.dumps(fault))
+    outcome = run(under(python(code)))
+    check(outcome.status == -signal.SIGKILL, outcome.status, outcome.errors)
+    report = only_report("an unfinished one")
+    if report is not None:
+        check(report["signal"]["name"] == "SIGSEGV" and report["registers"] == {"rip": "0x1"}, report["signal"])
+        check(report["command"][-1] == code and report["memory"]["peak"] > 1 << 20, report["command"], report["memory"])
+        check(report["status"] == "partial", report["status"])
+
+
 def check_unseen():
     """What a program asks of its signals, it is told as without pyunwind."""
     code = ("import signal, sys\nfor s in sorted(signal.Signals):\n    print(s, signal.getsignal(s))\n"
@@ -185,9 +204,10 @@ def main():
     check_orphan()
     check_chosen_ends()
     check_displaced()
+    check_unfinished()
     check_unseen()
     return finish("5 crashes with whole reports and the same ends; kills of a child, a grandchild and an orphan told; "
-                  "no report of 7 chosen ends; 3 displaced handlers")
+                  "no report of 7 chosen ends; 3 displaced handlers; an unfinished report")
 
 
 sys.exit(main())
