@@ -13,16 +13,12 @@
 
 /* ---- Python ---- */
 
-/* pause NULL: the process is held by another means. */
-static void read_python(const pyunw_pause *pause, pid_t pid, const struct crash_wish *wish,
-                        struct crash_snapshot *crash, pyunw_target *target)
+/* err: of the opening of the target. */
+static void read_threads(const pyunw_target *target, int err, const struct crash_wish *wish,
+                         struct crash_snapshot *crash)
 {
-    static char room[1 << 21]; /* for the pages that are read of the process */
-    const pyunw_options options = {.size = sizeof options, .room = room, .room_size = sizeof room};
     struct snapshot *snapshot = &crash->snapshot;
     pyunw_target_info about;
-    *target = (pyunw_target){0};
-    int err = pause != NULL ? pyunw_open_paused(target, pause, &options) : pyunw_open_pid(target, pid, &options);
     crash->has_python = err != PYUNW_ERR_NO_PYTHON;
     crash->python_error = err;
     crash->is_finalizing = -1;
@@ -35,7 +31,16 @@ static void read_python(const pyunw_pause *pause, pid_t pid, const struct crash_
     snapshot->with_locals = wish->locals;
     snapshot->list_error = snapshot_read_threads(target, true, snapshot);
     crash->is_finalizing = pyunw_is_finalizing(target);
-    native_ids_match(snapshot);
+}
+
+static void read_python(const struct standing *standing, const struct crash_wish *wish, struct crash_snapshot *crash,
+                        pyunw_target *target)
+{
+    static char room[1 << 21]; /* for the pages that are read of the process */
+    const pyunw_options options = {.size = sizeof options, .room = room, .room_size = sizeof room};
+    *target = (pyunw_target){0};
+    read_threads(target, pyunw_open_paused(target, standing->pause, &options), wish, crash);
+    native_ids_match(&crash->snapshot);
 }
 
 /* ---- Threads that Python does not know ---- */
@@ -131,7 +136,7 @@ int crash_snapshot_read(pid_t pid, const struct crash_wish *wish, struct crash_s
     (void)process_info_read(pid, &snapshot->info);
     standing_tell_states(&standing, &snapshot->info);
     snapshot->crash = (struct crash){.is_known = true, .thread = wish->thread, .context = wish->context};
-    read_python(standing.pause, pid, wish, crash, &target);
+    read_python(&standing, wish, crash, &target);
     add_crashed(snapshot);
     if (wish->native)
         read_native(&standing, &target, crash);
@@ -204,21 +209,28 @@ static void read_ending_native(pid_t pid, const struct crash_wish *wish, const p
         thread->native = NULL;
     }
     read_modules(crash);
-    native_stacks_describe(snapshot);
+}
+
+void crash_snapshot_describe_ending(struct crash_snapshot *crash)
+{
+    native_stacks_describe(&crash->snapshot);
 }
 
 void crash_snapshot_read_ending(pid_t pid, const struct crash_wish *wish, struct crash_snapshot *crash)
 {
-    pyunw_target target;
+    struct process_info *info = &crash->snapshot.info;
+    pyunw_target own = {0};
+    const pyunw_target *target = wish->target != NULL ? wish->target : &own;
     *crash = (struct crash_snapshot){0};
-    (void)process_info_read(pid, &crash->snapshot.info);
-    for (size_t n = 0; n < crash->snapshot.info.task_count; n++)
-        crash->snapshot.info.tasks[n].state = 0; /* it tells of the end, not of before */
-    read_python(NULL, pid, wish, crash, &target);
+    read_threads(target, wish->target != NULL ? 0 : pyunw_open_pid(&own, pid, NULL), wish, crash);
+    (void)process_info_read(pid, info);
+    for (size_t n = 0; n < info->task_count; n++)
+        info->tasks[n].state = 0; /* it tells of the end, not of before */
+    native_ids_match(&crash->snapshot);
     crash->maps = read_maps(pid);
     if (wish->context != 0)
-        read_ending_native(pid, wish, &target, crash);
-    pyunw_close(&target);
+        read_ending_native(pid, wish, target, crash);
+    pyunw_close(&own);
 }
 
 void crash_snapshot_free(struct crash_snapshot *crash)

@@ -312,24 +312,41 @@ static void keep_memory(const struct watched *process)
     json_decref(now);
 }
 
-void death_report_standing(const struct monitor_wish *wish, const struct death *death)
+static struct crash_wish wish_of(const struct watched *process)
 {
-    char base[REPORT_NAME_SIZE];
-    const struct report_name name = {.seconds = time(NULL), .pid = death->process->inner_pid};
-    const pid_t pid = death->process->pid;
-    if (!death->process->is_python || !is_of_interest(death->signal) || !is_unseen(death))
-        return;
-    const struct crash_wish what = {
-        .thread = pid,
-        .context = crash_option_is_set("PYUNWIND_NATIVE", true) ? trace_save_registers(pid) : 0,
+    return (struct crash_wish){
+        .thread = process->pid,
+        .target = process->has_target ? &process->target : NULL,
         .native = crash_option_is_set("PYUNWIND_NATIVE", true),
         .locals = crash_option_is_set("PYUNWIND_LOCALS", false),
     };
-    struct crash_snapshot crash;
+}
+
+/* Of one that is killed for want of memory nothing is there any more after two seconds, and before this process may
+ * have to wait for every page: its stacks come first. */
+bool death_read(const struct death *death, struct crash_snapshot *crash)
+{
+    struct crash_wish wish = wish_of(death->process);
+    bool killed = death->signal == SIGKILL;
+    if (!death->process->is_python || !is_of_interest(death->signal) || (!killed && !is_unseen(death)))
+        return false;
+    if (wish.native)
+        wish.context = trace_save_registers(wish.thread);
+    crash_snapshot_read_ending(wish.thread, &wish, crash);
     keep_memory(death->process);
-    crash_snapshot_read_ending(pid, &what, &crash);
+    if (!killed || is_unseen(death))
+        return true;
+    crash_snapshot_free(crash);
+    return false;
+}
+
+void death_report_read(const struct monitor_wish *wish, const struct death *death, struct crash_snapshot *crash)
+{
+    char base[REPORT_NAME_SIZE];
+    const struct report_name name = {.seconds = time(NULL), .pid = death->process->inner_pid};
     json_t *document = bare_document(death);
-    if (document != NULL && crash_document_complete(document, &crash, crash_option_is_set("PYUNWIND_COMMAND", true))) {
+    crash_snapshot_describe_ending(crash);
+    if (document != NULL && crash_document_complete(document, crash, crash_option_is_set("PYUNWIND_COMMAND", true))) {
         (void)json_object_set_new(document, "memory", json_null());
         take_figures(document, death);
         diagnose(document, death);
@@ -337,6 +354,14 @@ void death_report_standing(const struct monitor_wish *wish, const struct death *
         (void)deliver(wish, document, base, NULL);
     }
     json_decref(document);
+}
+
+void death_rehearse(const struct watched *process)
+{
+    struct crash_snapshot crash;
+    struct crash_wish wish = wish_of(process);
+    wish.context = wish.native ? 1 : 0; /* where nothing is: its stack is walked no further */
+    crash_snapshot_read_ending(process->pid, &wish, &crash);
     crash_snapshot_free(&crash);
 }
 

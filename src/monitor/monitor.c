@@ -27,6 +27,9 @@
 /* Milliseconds: a process is looked at soon after the program's start, then ever more seldom. */
 enum { LOOK_FIRST = 5, LOOK_LAST = 1000, LOOK_COST = 200, SIDECAR_PATIENCE = 15000, EVENTS = 64 };
 
+/* The program has begun by then, so that there is something to read. */
+enum { REHEARSAL = 40 };
+
 /* A death whose report is in work still. */
 struct unsettled {
     struct watched *process;
@@ -51,6 +54,7 @@ struct monitor {
     struct passed_on passed_on;
     int64_t next_look;
     int64_t pause; /* until the next look */
+    bool has_rehearsed;
 };
 
 /* ---- Look ---- */
@@ -64,12 +68,27 @@ static void on_added(struct watched *watched, void *data)
         (void)epoll_ctl(monitor->events, EPOLL_CTL_ADD, watched->pidfd, &event);
 }
 
+static void trace_all(struct monitor *monitor)
+{
+    for (size_t n = 0; n < monitor->watched.count; n++) {
+        struct watched *process = monitor->watched.entries[n];
+        trace_begin(process);
+        if (process->is_python && !process->has_target)
+            watched_open(process);
+        if (process->has_target && !monitor->has_rehearsed && monitor->pause >= REHEARSAL) {
+            monitor->has_rehearsed = true;
+            death_rehearse(process);
+            trace_lock();
+        }
+    }
+}
+
 static void look(struct monitor *monitor)
 {
     int64_t before = deliver_now();
     watched_look(&monitor->watched, on_added, monitor);
-    for (size_t n = 0; monitor->wish->trace_kills && n < monitor->watched.count; n++)
-        trace_begin(monitor->watched.entries[n]);
+    if (monitor->wish->trace_kills)
+        trace_all(monitor);
     int64_t now = deliver_now();
     monitor->pause = monitor->pause * 2 < LOOK_LAST ? monitor->pause * 2 : LOOK_LAST;
     int64_t at_least = (now - before) * LOOK_COST;
@@ -164,11 +183,17 @@ static void on_end(const struct monitor *monitor, struct watched *process, int s
         .signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0,
         .passed_on = process->pid == monitor->program ? &monitor->passed_on : NULL,
     };
+    struct crash_snapshot crash;
+    bool good = false;
     if (death.signal != 0) {
         watched_look_at_end(process);
-        death_report_standing(monitor->wish, &death);
+        good = death_read(&death, &crash);
     }
     trace_end(process);
+    if (!good)
+        return;
+    death_report_read(monitor->wish, &death, &crash);
+    crash_snapshot_free(&crash);
 }
 
 static void on_trace_stop(struct monitor *monitor, pid_t pid, int stop)
@@ -318,6 +343,8 @@ int monitor_run(const struct monitor_wish *wish)
         (void)fprintf(stderr, "pyunwind run: --trace-kills is not possible here: %s\n", message);
         return MONITOR_FAILED;
     }
+    if (wish->trace_kills)
+        trace_reserve();
     if (!start_prepare(&found)) {
         (void)fprintf(stderr, "pyunwind run: the program cannot be monitored: %s\n", strerror(errno));
         return MONITOR_FAILED;

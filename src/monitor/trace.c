@@ -9,14 +9,16 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <limits.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
@@ -76,18 +78,31 @@ bool trace_try(char *message, size_t size)
     return good;
 }
 
-/* ---- Begin and let go ---- */
-
-/* A sidecar that reads a crashed process, or the one beside a stopped monitor. */
-static bool is_ours(pid_t pid)
+/* Of the stack, deeper than it is ever used. */
+__attribute__((noinline)) static void reserve_stack(void)
 {
-    char path[64];
-    struct stat its;
-    struct stat own;
-    (void)snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
-    return stat(path, &its) == 0 && stat("/proc/self/exe", &own) == 0 && its.st_dev == own.st_dev &&
-           its.st_ino == own.st_ino;
+    char room[256 << 10];
+    explicit_bzero(room, sizeof room);
 }
+
+void trace_reserve(void)
+{
+    const size_t size = (size_t)8 << 20;
+    (void)mallopt(M_MMAP_THRESHOLD, 32 << 20); /* large blocks come from the heap, too */
+    (void)mallopt(M_TRIM_THRESHOLD, INT_MAX);  /* which keeps what it had */
+    char *memory = malloc(size);
+    if (memory != NULL)
+        explicit_bzero(memory, size);
+    free(memory);
+    reserve_stack();
+}
+
+void trace_lock(void)
+{
+    (void)mlockall(MCL_CURRENT); /* where the limit of locked memory allows it */
+}
+
+/* ---- Begin and let go ---- */
 
 /* 'T' stopped, 't' traced, ...; 0: it is gone. */
 static char state_of(pid_t pid)
@@ -104,7 +119,7 @@ static char state_of(pid_t pid)
 
 void trace_begin(struct watched *process)
 {
-    if (process->trace != TRACE_NONE || state_of(process->pid) == 'T' || is_ours(process->pid))
+    if (process->trace != TRACE_NONE || state_of(process->pid) == 'T' || watched_is_command(process->pid))
         return;
     if (request(PTRACE_SEIZE, process->pid, trace_options))
         process->trace = TRACE_ON;

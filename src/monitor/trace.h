@@ -18,6 +18,15 @@
  */
 bool trace_try(char *message, size_t size);
 
+/*
+ * Have memory in store. Who reads a process that the kernel kills for want of memory is in the same control group,
+ * perhaps, and would wait for its next page until the dead one's are taken.
+ */
+void trace_reserve(void);
+
+/* Keep what this process has in memory: its own code, too, is taken from it where memory is short. */
+void trace_lock(void);
+
 /* Trace a process by its main thread, and what that forks. Where it may not be traced, or is stopped, it is not. */
 void trace_begin(struct watched *process);
 

@@ -39,8 +39,7 @@ static bool maps_python(const char *maps)
     return false;
 }
 
-/* The command itself, which maps the files of the interpreter that it reads. */
-static bool is_command(pid_t pid)
+bool watched_is_command(pid_t pid)
 {
     char path[64];
     struct stat own;
@@ -55,7 +54,7 @@ static bool has_python(struct watched *watched)
 {
     char path[64];
     size_t size = 0;
-    if (is_command(watched->pid))
+    if (watched_is_command(watched->pid)) /* it maps the files of the interpreter that it reads */
         return false;
     (void)snprintf(path, sizeof path, "/proc/%d/maps", (int)watched->pid);
     char *maps = read_whole_list(path, &size);
@@ -117,6 +116,13 @@ static void read_figures(struct watched *watched)
     take(watched, "memory", now);
 }
 
+static void close_target(struct watched *watched)
+{
+    if (watched->has_target)
+        pyunw_close(&watched->target);
+    watched->has_target = false;
+}
+
 /* What a process tells of itself until it executes another program. False: it has ended. */
 static bool read_program(struct watched *watched)
 {
@@ -131,6 +137,7 @@ static bool read_program(struct watched *watched)
         if (watched->info.tasks[n].id == watched->pid)
             main_task = &watched->info.tasks[n];
     }
+    close_target(watched);
     watched->inner_pid = main_task != NULL && main_task->inner_id > 0 ? main_task->inner_id : watched->pid;
     watched->is_python = false;
     watched->was_asked = false;
@@ -155,6 +162,16 @@ static void look_at(struct watched *watched)
     watched->is_python = watched->is_python || has_python(watched);
     if (watched->is_python)
         read_figures(watched);
+}
+
+void watched_open(struct watched *watched)
+{
+    static char room[1 << 21]; /* one process is read at a time */
+    const pyunw_options options = {.size = sizeof options, .room = room, .room_size = sizeof room};
+    int err = pyunw_open_pid(&watched->target, watched->pid, &options);
+    watched->has_target = err == PYUNW_OK; /* one that is not initialized yet is opened anew */
+    if (err == PYUNW_ERR_NOT_INITIALIZED || err == PYUNW_ERR_FINALIZED)
+        pyunw_close(&watched->target);
 }
 
 void watched_look_at_end(struct watched *watched)
@@ -184,6 +201,7 @@ static void free_one(struct watched *watched)
     if (watched->pidfd >= 0)
         (void)close(watched->pidfd);
     process_info_free(&watched->info);
+    close_target(watched);
     json_decref(watched->figures);
     free(watched);
 }

@@ -8,6 +8,7 @@
 #include "process_info.h"
 
 #include <jansson.h>
+#include <pyunwind_remote.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -30,7 +31,9 @@ struct watched {
     bool was_asked;     /* whether there is one, thoroughly */
     int64_t first_seen; /* seconds since 1970: it was not started later */
     struct process_info info;
-    json_t *figures; /* fields of a report, as they were when it was last seen; NULL: none */
+    bool has_target;
+    pyunw_target target; /* its interpreter, for its end: where memory is short even a file cannot be opened */
+    json_t *figures;     /* fields of a report, as they were when it was last seen; NULL: none */
     /* Kills of its control group, when it was last seen and the time before; less than 0: not known. */
     int64_t oom_kills;
     int64_t oom_kills_before;
@@ -44,8 +47,14 @@ struct watched_list {
 /* Look at all processes below this one. added: is called for each that was not known before. */
 void watched_look(struct watched_list *list, void (*added)(struct watched *watched, void *data), void *data);
 
+/* Is it this command, as a sidecar that reads a crashed process? */
+bool watched_is_command(pid_t pid);
+
 /* Begin to watch a process, and look at it: NULL where it has ended, or memory is short. */
 struct watched *watched_add(struct watched_list *list, pid_t pid);
+
+/* Open its interpreter, where there is one. */
+void watched_open(struct watched *watched);
 
 /* Look at a process that stands before its end: has it become a Python since? */
 void watched_look_at_end(struct watched *watched);
