@@ -32,9 +32,10 @@ demo: ## Set up, build, and show tracebacks captured in signal handlers of Pytho
 	@$(MAKE) --no-print-directory all
 	@examples/demo/run
 
-bench: all ## Measure: time a frame, against the interpreter's own means; reading from outside: cost, truth
+bench: all ## Measure: time a frame, against the interpreter's own means; reading from outside: cost, truth; crashes
 	@bench/run $(ARGS)
 	@bench/remote $(ARGS)
+	@bench/crash $(ARGS)
 	@bench/truth $(ARGS)
 
 storm: all ## Capture under a storm of signals, MINUTES=10 of each CPython; ARGS="--python 3.12" (tests/storms/run --help)

@@ -82,7 +82,7 @@ __attribute__((constructor)) static void install(void)
     struct sigaction ours = {.sa_sigaction = handle, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     if (fd == NULL || pyunw_open_self(&target, NULL) < 0)
         return; /* not asked for, or no Python here */
-    pipe_fd = atoi(fd);
+    pipe_fd = (int)strtol(fd, NULL, 10);
     (void)sigaltstack(&alternate, NULL);
     (void)sigaction(SIGSEGV, &ours, &previous);
 }

@@ -10,8 +10,8 @@
  * pycore_runtime.h, pycore_code.h, pycore_debug_offsets.h, cpython/code.h) of the versions named.
  *
  * Closing words of each comment: "Signal-safe: yes" means async-signal-safe (signal-safety(7)) on any stack with
- * 2 KiB to spare (the writers: 4 KiB), whatever state the heap and the locks are in. "Threads: any" means that threads
- * may call at once.
+ * 2 KiB to spare (the writers and pyunw_describe_exception(): 4 KiB), whatever state the heap and the locks are in.
+ * "Threads: any" means that threads may call at once.
  */
 #ifndef PYUNWIND_H
 #define PYUNWIND_H
@@ -600,6 +600,72 @@ enum pyunw_value_flags {
  */
 PYUNW_API int pyunw_describe_value(const pyunw_target *target, pyunw_addr object, const pyunw_value_limits *limits,
                                    char *buffer, size_t size, uint32_t *flags);
+
+/* ---- Exceptions ---------------------------------------------------------------------------------------------- */
+
+enum pyunw_exception_flags {
+    PYUNW_EXCEPTION_RAISED = 1,  /* on its way: raised and not caught yet, as PyErr_Occurred() tells */
+    PYUNW_EXCEPTION_HANDLED = 2, /* being handled, as sys.exc_info() tells */
+    /* 3.8-3.11: raised by C code that gave a type and a value, from which no object was made yet. */
+    PYUNW_EXCEPTION_NOT_MADE = 4,
+};
+
+/** The exception of a thread. */
+typedef struct {
+    pyunw_addr object; /* PyBaseExceptionObject; with PYUNW_EXCEPTION_NOT_MADE what it is to be made from, or 0 */
+    pyunw_addr type;   /* PyTypeObject; an object that is not made yet may become one of a subclass (OSError) */
+    uint32_t flags;    /* enum pyunw_exception_flags: one of the first two */
+    uint32_t reserved; /* 0 */
+} pyunw_exception;
+
+/**
+ * Find the exception of a thread: the one that is on its way, else the innermost that is being handled, in an except or
+ * finally block or an __exit__(). Always read by a memory that cannot fault.
+ * @param tstate     As for pyunw_walk(); 0: the calling thread's.
+ * @param exception  Out; written only where 1 is returned.
+ * @return 1 where there is one; 0 where there is none; PYUNW_ERR_ARGUMENT; PYUNW_ERR_NOT_OPEN;
+ *         PYUNW_ERR_NOT_INITIALIZED; PYUNW_ERR_FINALIZED; PYUNW_ERR_LAYOUT; PYUNW_ERR_NO_THREAD; PYUNW_ERR_FAULT;
+ *         PYUNW_ERR_CORRUPT where what stands there is no exception; PYUNW_ERR_TORN where the thread ran on, and trying
+ *         again did not help.
+ * Signal-safe: yes. Allocates: no. Threads: any. Since: 0.1. CPython: 3.8-3.15.
+ */
+PYUNW_API int pyunw_exception_find(const pyunw_target *target, pyunw_addr tstate, pyunw_exception *exception);
+
+#define PYUNW_EXCEPTION_TYPE_SIZE 512
+#define PYUNW_EXCEPTION_MESSAGE_SIZE 1024
+
+enum pyunw_exception_text_flags {
+    PYUNW_EXCEPTION_TYPE_TRUNCATED = 1,     /* did not fit: its beginning is kept, and "..." */
+    PYUNW_EXCEPTION_TYPE_UNREADABLE = 2,    /* "<unreadable>" stands for what could not be read or believed */
+    PYUNW_EXCEPTION_MESSAGE_TRUNCATED = 4,  /* something did not fit, or a value in it was cut: "..." stands there */
+    PYUNW_EXCEPTION_MESSAGE_UNREADABLE = 8, /* "<unreadable>" stands for what could not be read or believed */
+    /* Only code of the target could tell it, which is not run, so the arguments are told: see below. */
+    PYUNW_EXCEPTION_MESSAGE_IS_ARGUMENTS = 16,
+};
+
+/** An exception in words. Text is always valid UTF-8 and ends with a NUL; a lone surrogate is written as \udcXX. */
+typedef struct {
+    uint32_t flags;          /* enum pyunw_exception_text_flags */
+    uint16_t type_length;    /* bytes, without the NUL */
+    uint16_t message_length; /* bytes, without the NUL; the message may itself hold NULs */
+    char type[PYUNW_EXCEPTION_TYPE_SIZE];
+    char message[PYUNW_EXCEPTION_MESSAGE_SIZE];
+} pyunw_exception_text;
+
+/**
+ * Describe an exception as the last line of a traceback does: "module.Name", "Name" for builtins and __main__; and
+ * str() of it. No code of the target is run: the message is known for the builtin exceptions and for subclasses without
+ * a __str__() of their own. For others, the UnicodeErrors and an argument that is no str, number or builtin container
+ * the message is made of the arguments as BaseException would, and flagged. What str() of an exception takes of repr()
+ * is told by pyunw_describe_value(). Always read by a memory that cannot fault.
+ * @param exception  As pyunw_exception_find() gave it. Of a thread that runs on it may be gone or changed: best effort.
+ * @param text       Out, not NULL.
+ * @return 0; PYUNW_ERR_ARGUMENT; PYUNW_ERR_NOT_OPEN; PYUNW_ERR_FAULT or PYUNW_ERR_CORRUPT where exception->type is no
+ *         type of exceptions: text is empty then.
+ * Signal-safe: yes. Allocates: no. Threads: any. Since: 0.1. CPython: 3.8-3.15.
+ */
+PYUNW_API int pyunw_describe_exception(const pyunw_target *target, const pyunw_exception *exception,
+                                       pyunw_exception_text *text);
 
 /* ---- Captures: walk and description in one ------------------------------------------------------------------- */
 

@@ -53,13 +53,14 @@ typedef struct {
  *
  * The handlers that are there are remembered, and called as they would have been: one that recovers from its faults
  * goes on to do so, and leaves no report. One that is installed later is in front, and calls this one where it passes
- * signals on. Three descriptors above 200 are opened, close-on-exec; the calling thread is given an alternate signal
- * stack where it has none, or uses its own where that has room (64 KiB). Called again, it changes the options.
+ * signals on (docs/crash.md). Three descriptors above 200 are opened, close-on-exec; the calling thread is given an
+ * alternate signal stack where it has none. Called again, it changes the options.
  * @param options  NULL for the defaults. options->message says why when it fails, but for a size that is too small.
- * @return 0, also where there is no Python yet: pyunw_crash_install() again once there is one, or the thread that
- * crashes is told by the clean process alone; PYUNW_ERR_ARGUMENT; PYUNW_ERR_PERMISSION where the report folder is not
- * to be written to, or another's; PYUNW_ERR_SYSTEM where it, the helper or a stack is not to be had. Signal-safe: no.
- * Allocates: stacks. Threads: one at a time. Since: 0.1. CPython: 3.8-3.15.
+ * @return 0, also where there is no Python yet: the sidecar finds one that comes later, the handler does when it is
+ *         installed again;
+ *         PYUNW_ERR_ARGUMENT; PYUNW_ERR_PERMISSION where the report folder is not to be written to, or another's;
+ *         PYUNW_ERR_SYSTEM where it, the helper or a stack is not to be had.
+ * Signal-safe: no. Allocates: stacks. Threads: one at a time. Since: 0.1. CPython: 3.8-3.15.
  */
 PYUNW_API int pyunw_crash_install(const pyunw_crash_options *options);
 

@@ -62,7 +62,9 @@ typedef struct pyunw_pause pyunw_pause;
  * are at one moment, the same for all threads.
  *
  * A thread of the library's own holds them (PTRACE_SEIZE, PTRACE_INTERRUPT), until pyunw_resume_process() or until
- * limit has passed, whatever the caller does. When the caller's process ends, by SIGKILL too, the kernel lets them go.
+ * limit has passed, whatever the caller does, but for one thing: while the caller's process is stopped itself (SIGSTOP,
+ * job control), so is that thread; block SIGTSTP where a terminal may send it. When the caller's process ends, by
+ * SIGKILL too, the kernel lets them go.
  * No signal is lost or added: what was sent meanwhile arrives afterwards, and a process that was stopped (SIGSTOP, job
  * control) stays so. System calls that were waiting go on, but for the few which end with EINTR also after SIGSTOP and
  * SIGCONT (epoll_wait(2), ...; signal(7)).

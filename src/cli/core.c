@@ -2,6 +2,7 @@
  * pyunwind core: the stacks of all threads in a core file.
  */
 #include "cli.h"
+#include "complain.h"
 #include "core_snapshot.h"
 #include "document.h"
 #include "dump_output.h"
@@ -10,6 +11,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/resource.h>
 
 struct core_options {
     const char *core;
@@ -81,7 +83,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 
 static void complain(const char *what, const char *why)
 {
-    (void)fprintf(stderr, "pyunwind core: %s%s%s\n", what, *what != '\0' ? ": " : "", why);
+    complain_as("pyunwind core", what, why);
 }
 
 /* ---- What is missing ---- */
@@ -105,17 +107,18 @@ static bool complain_of_core(const struct core_options *options, const pyunw_cor
                        info.missing, info.missing_from);
         complain(options->core, why);
     }
-    return info.is_cut || info.missing > 0;
+    if (info.thread_count == 0)
+        complain(options->core, "it tells of no thread: neither a signal nor native frames are known");
+    return info.is_cut || info.missing > 0 || info.thread_count == 0;
 }
 
 static void complain_of_file(const pyunw_core_file *file)
 {
-    (void)fprintf(
-        stderr,
-        "pyunwind core: %s is not the file that was mapped, and was not used: its build id is %s, in the core "
-        "%s\n",
-        file->found, file->found_build_id[0] != '\0' ? file->found_build_id : "none",
-        file->build_id[0] != '\0' ? file->build_id : "none");
+    char why[256];
+    (void)snprintf(why, sizeof why, "not the file that was mapped, and not used: its build id is %s, in the core %s",
+                   file->found_build_id[0] != '\0' ? file->found_build_id : "none",
+                   file->build_id[0] != '\0' ? file->build_id : "none");
+    complain(file->found != NULL ? file->found : file->path, why);
 }
 
 static bool has_files(const pyunw_core *core)
@@ -228,6 +231,16 @@ static int dump_loaded(const struct core_options *options, const pyunw_core *cor
     return status;
 }
 
+/* Each mapped file takes a descriptor, and a large program maps more than the 1,024 that are mostly given at first. */
+static void allow_many_files(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit); /* else what cannot be opened is missing, and that is said */
+}
+
 static int dump_core(const struct core_options *options)
 {
     char message[1024] = "";
@@ -240,6 +253,7 @@ static int dump_core(const struct core_options *options)
         .message = message,
         .message_size = sizeof message,
     };
+    allow_many_files();
     int err = pyunw_load_core(options->core, &core, &load);
     if (err < 0) {
         complain("", message[0] != '\0' ? message : pyunw_strerror(err));

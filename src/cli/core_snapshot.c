@@ -32,6 +32,7 @@ static bool take_process(const pyunw_core *core, const pyunw_core_info *about, s
     *info = (struct process_info){.pid = about->pid, .parent = about->parent, .uptime = -1};
     snapshot->crash = (struct crash){
         .is_known = true,
+        .has_threads = about->thread_count > 0,
         .signal = about->signal,
         .code = about->signal_code,
         .has_code = about->has_signal_code != 0,

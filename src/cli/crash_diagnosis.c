@@ -118,7 +118,9 @@ static bool judge_message(const char *message, struct finding *finding)
 
 static bool judge_functions(const json_t *thread, struct finding *finding)
 {
-    static const char *const terminate[] = {"_ZSt9terminatev", "_ZN10__cxxabiv111__terminateEPFvvE"};
+    /* Where the C++ library is stripped only these have names. What they throw is on its way as long as they stand. */
+    static const char *const terminate[] = {"_ZSt9terminatev", "_ZN10__cxxabiv111__terminateEPFvvE", "__cxa_throw",
+                                            "__cxa_rethrow", "__gxx_personality_v0"};
     static const char *const fatal[] = {"fatal_error", "Py_FatalError", "_Py_FatalErrorFunc", "_Py_FatalErrorFormat",
                                         "fatal_error_exit"};
     static const char *const assertion[] = {"__assert_fail", "__assert_fail_base", "__assert_perror_fail"};
@@ -199,6 +201,9 @@ static void tell_innermost(json_t *document, const json_t *thread)
     const char *module = base_name(text_of(frame, "module"));
     const char *address = text_of(frame, "address");
     if (kind == NULL || strcmp(kind, "native") != 0)
+        return;
+    /* Where the fault's registers were not to be had, the stack begins in the handler. */
+    if (!json_is_object(json_object_get(document, "registers")))
         return;
     if (module == NULL)
         (void)snprintf(text, sizeof text, "the processor was at %s, in no file", address != NULL ? address : "?");

@@ -59,18 +59,60 @@ static const json_t *crashed_of(const json_t *threads)
     return NULL;
 }
 
+static bool is_of_kind(const json_t *frame, const char *kind)
+{
+    return text_is(json_object_get(frame, "kind"), kind);
+}
+
+static bool has_python(const json_t *thread)
+{
+    size_t index;
+    const json_t *frame;
+    json_array_foreach(json_object_get(thread, "frames"), index, frame)
+    {
+        if (is_of_kind(frame, "python"))
+            return true;
+    }
+    return false;
+}
+
+/* Frames that were merged with Python's come to stand beside them. */
+static void set_native_apart(json_t *thread)
+{
+    size_t index;
+    json_t *frame;
+    json_t *native = json_array();
+    json_array_foreach(json_object_get(thread, "frames"), index, frame)
+    {
+        if (is_of_kind(frame, "native"))
+            (void)json_array_append(native, frame);
+    }
+    if (json_array_size(native) > 0 && json_is_null(json_object_get(thread, "native_frames")))
+        (void)json_object_set(thread, "native_frames", native);
+    json_decref(native);
+}
+
 /*
- * What the handler wrote of its own stack is older than what was read from outside, and made by the thread itself:
- * where that is whole and this is not, it is taken.
+ * What the handler wrote of its own stack is older than what was read from outside, and made by the thread itself,
+ * which finds its own thread state whatever became of the list of them: where that is whole and this is not, it is
+ * taken.
  */
 static void prefer_whole(json_t *thread, const json_t *recorded)
 {
-    if (recorded == NULL || text_is(json_object_get(thread, "status"), "complete") ||
-        !text_is(json_object_get(recorded, "status"), "complete"))
+    static const char *const keys[] = {"thread_id", "interpreter_id"};
+    bool is_complete = text_is(json_object_get(thread, "status"), "complete");
+    bool none_but_recorded = !has_python(thread) && has_python(recorded);
+    bool recorded_whole = text_is(json_object_get(recorded, "status"), "complete");
+    if (!none_but_recorded && (is_complete || !recorded_whole))
         return;
+    set_native_apart(thread);
     (void)json_object_set(thread, "frames", json_object_get(recorded, "frames"));
     (void)json_object_set(thread, "status", json_object_get(recorded, "status"));
     (void)json_object_set_new(thread, "unconfirmed", json_integer(0));
+    for (size_t n = 0; n < sizeof keys / sizeof keys[0]; n++) {
+        if (json_is_null(json_object_get(thread, keys[n])))
+            (void)json_object_set(thread, keys[n], json_object_get(recorded, keys[n]));
+    }
 }
 
 /* A thread that is in several interpreters has a stack in each: the first is the innermost. */
@@ -155,6 +197,17 @@ static void take_process(json_t *document, json_t *process, const struct crash_s
                  crash->snapshot.crash.is_known && json_is_object(json_object_get(document, "signal")));
 }
 
+static void take_exception(json_t *document, const struct crash_snapshot *crash)
+{
+    const pyunw_exception_text *text = &crash->exception;
+    if (crash->has_exception != 1)
+        return;
+    json_t *exception = json_pack("{s:s%, s:s%}", "type", text->type, (size_t)text->type_length, "message",
+                                  text->message, (size_t)text->message_length);
+    if (exception != NULL)
+        (void)json_object_set_new(document, "exception", exception);
+}
+
 /* ---- What /proc and the files tell ---- */
 
 static void take_working_directory(json_t *document, pid_t pid)
@@ -206,8 +259,22 @@ static void tell_what_is_missing(json_t *document, const struct crash_snapshot *
     if (snapshot->list_error < 0)
         add_note(document, json_sprintf("There may be more threads, the list of which could not be read: %s.",
                                         pyunw_strerror(snapshot->list_error)));
+    if (crash->has_exception < 0)
+        add_note(document, json_sprintf("Whether an exception was in flight could not be read: %s.",
+                                        pyunw_strerror(crash->has_exception)));
     if (crash->why_native[0] != '\0')
         add_note(document, json_sprintf("There are no native stacks: %s.", crash->why_native));
+}
+
+/* The stack that a report is made for is said to be damaged where it is. */
+static void tell_what_is_damaged(json_t *document)
+{
+    const json_t *first = json_array_get(json_object_get(document, "threads"), 0);
+    const char *status = json_string_value(json_object_get(first, "status"));
+    if (json_is_true(json_object_get(first, "crashed")) && status != NULL && strcmp(status, "complete") != 0)
+        add_note(document,
+                 json_sprintf("The Python stack of the thread that crashed could not be read to its end: it is %s.",
+                              status));
 }
 
 /* Nothing is missing yet: what the handler could not tell by itself was to come from here. */
@@ -233,9 +300,11 @@ bool crash_document_complete(json_t *document, const struct crash_snapshot *cras
     begin_complete(document);
     take_process(document, process, crash, with_command);
     json_decref(process);
+    take_exception(document, crash);
     take_libraries(document, crash);
     take_figures(document, crash->snapshot.info.pid);
     tell_what_is_missing(document, crash);
+    tell_what_is_damaged(document);
     crash_diagnose(document, crash->maps, crash->abort_message);
     return true;
 }

@@ -67,6 +67,24 @@ static void add_crashed(struct snapshot *snapshot)
     grown[snapshot->thread_count++] = (struct thread){.task = task, .status = {.end = PYUNW_NO_FRAME}};
 }
 
+/* ---- The exception of the thread that crashed ---- */
+
+/* A thread that is in several interpreters has one in each at most: the innermost is told. */
+static void read_exception(const pyunw_target *target, struct crash_snapshot *crash)
+{
+    const struct snapshot *snapshot = &crash->snapshot;
+    for (size_t n = 0; n < snapshot->thread_count && crash->has_exception == 0; n++) {
+        const struct thread *thread = &snapshot->threads[n];
+        pyunw_exception exception;
+        if (!thread->is_python || !is_crashed(snapshot, thread))
+            continue;
+        crash->has_exception = pyunw_exception_find(target, thread->python.tstate, &exception);
+        int err = crash->has_exception == 1 ? pyunw_describe_exception(target, &exception, &crash->exception) : 0;
+        if (err < 0)
+            crash->has_exception = err;
+    }
+}
+
 /* ---- Native stacks ---- */
 
 static void read_modules(struct crash_snapshot *crash)
@@ -137,6 +155,8 @@ int crash_snapshot_read(pid_t pid, const struct crash_wish *wish, struct crash_s
     standing_tell_states(&standing, &snapshot->info);
     snapshot->crash = (struct crash){.is_known = true, .thread = wish->thread, .context = wish->context};
     read_python(&standing, wish, crash, &target);
+    if (wish->crashed)
+        read_exception(&target, crash);
     add_crashed(snapshot);
     if (wish->native)
         read_native(&standing, &target, crash);

@@ -22,9 +22,11 @@ struct crash_wish {
 
 struct crash_snapshot {
     struct snapshot snapshot;
-    bool has_python;      /* there is an interpreter, perhaps not initialized or finalized */
-    int python_error;     /* 0, or why its threads could not be read: enum pyunw_err */
-    int is_finalizing;    /* 1 or 0; less than 0: not known */
+    bool has_python;   /* there is an interpreter, perhaps not initialized or finalized */
+    int python_error;  /* 0, or why its threads could not be read: enum pyunw_err */
+    int is_finalizing; /* 1 or 0; less than 0: not known */
+    int has_exception; /* the thread that crashed: 1 or 0; less than 0: why it is not known, enum pyunw_err */
+    pyunw_exception_text exception;
     char *maps;           /* /proc/PID/maps; NULL: not known */
     char *abort_message;  /* what the C library said when it aborted the process; NULL: nothing */
     char why_native[512]; /* why there are no native stacks; "": there are, or they are not wanted */

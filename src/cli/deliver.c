@@ -81,6 +81,7 @@ static void execute_hook(const char *hook, const char *path)
 {
     sigset_t none;
     (void)sigemptyset(&none);
+    (void)setpgid(0, 0);
     (void)signal(SIGPIPE, SIG_DFL);
     (void)alarm(0);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
@@ -101,8 +102,17 @@ void report_run_hook(const char *file, int64_t deadline)
     if (child == 0)
         execute_hook(hook, path);
     const int moment = 2;
-    while (child > 0 && waitpid(child, NULL, WNOHANG) == 0 && deliver_now() < deadline - 2L * moment)
-        (void)poll(NULL, 0, moment);
+    while (child > 0 && waitpid(child, NULL, WNOHANG) == 0) {
+        if (deliver_now() < deadline - 2L * moment) {
+            (void)poll(NULL, 0, moment);
+            continue;
+        }
+        /* With all that it has started: nothing of ours is left behind. */
+        (void)kill(-child, SIGKILL);
+        (void)kill(child, SIGKILL);
+        (void)waitpid(child, NULL, 0);
+        break;
+    }
 }
 
 bool report_deliver(const struct delivery *delivery, json_t *document)

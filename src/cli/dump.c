@@ -2,6 +2,7 @@
  * pyunwind dump: the stacks of all threads of running processes.
  */
 #include "cli.h"
+#include "complain.h"
 #include "document.h"
 #include "dump_output.h"
 #include "native_stacks.h"
@@ -93,20 +94,25 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 
 static void complain(const char *what, const char *why)
 {
-    (void)fprintf(stderr, "pyunwind dump: %s%s%s\n", what, *what != '\0' ? ": " : "", why);
+    complain_as("pyunwind dump", what, why);
 }
 
 /* ---- Processes ---- */
+
+struct numbers {
+    pid_t *list;
+    size_t count;
+};
 
 struct dump {
     const struct dump_options *options;
     FILE *out;
     bool coloured;
     int written;
+    int write_error; /* errno of the first that failed; 0: none did */
     int status;
-    pid_t *seen; /* with children: each process is dumped once */
-    size_t seen_count;
-    char left_out[256]; /* with children: those that are not Python */
+    struct numbers seen;     /* with children: each process is dumped once */
+    struct numbers left_out; /* with children: those that are not Python */
 };
 
 /* One of the processes that are read together. */
@@ -159,8 +165,8 @@ static bool is_member(const struct members *members, pid_t pid)
 
 static bool was_seen(const struct dump *dump, pid_t pid)
 {
-    for (size_t n = 0; n < dump->seen_count; n++) {
-        if (dump->seen[n] == pid)
+    for (size_t n = 0; n < dump->seen.count; n++) {
+        if (dump->seen.list[n] == pid)
             return true;
     }
     return false;
@@ -183,13 +189,15 @@ static void sort_members(struct members *members, const pid_t *pids, size_t coun
 }
 
 /* How many were found that are no members yet. The own process is not read. */
-static size_t add_tree(const struct dump *dump, struct members *members, pid_t pid)
+static size_t add_tree(struct dump *dump, struct members *members, pid_t pid)
 {
     pid_t *pids = NULL;
     size_t count = 0;
     size_t before = members->count;
-    if (!tree_find(pid, &pids, &count))
+    if (!tree_find(pid, &pids, &count)) {
         complain("/proc", strerror(errno));
+        dump->status = CLI_INCOMPLETE;
+    }
     for (size_t n = 0; n < count; n++) {
         if (pids[n] != getpid() && !is_member(members, pids[n]) && !was_seen(dump, pids[n]))
             add_member(dump, members, pids[n]);
@@ -200,7 +208,7 @@ static size_t add_tree(const struct dump *dump, struct members *members, pid_t p
 }
 
 /* Those that stand start no others; those that run may go on to. */
-static void find_members(const struct dump *dump, struct members *members, pid_t pid)
+static void find_members(struct dump *dump, struct members *members, pid_t pid)
 {
     enum { LOOKS = 64 };
     if (!dump->options->children) {
@@ -240,7 +248,9 @@ static void write_member(struct dump *dump, const struct member *member)
     else
         dump_text_process(dump->out, &member->snapshot, dump->written == 0, dump->coloured);
     dump->written++;
-    (void)fflush(dump->out);
+    bool failed = fflush(dump->out) != 0 || ferror(dump->out) != 0;
+    if (failed && dump->write_error == 0)
+        dump->write_error = errno;
     complain_of_part(&member->snapshot);
     if (member->snapshot.list_error < 0)
         dump->status = CLI_INCOMPLETE;
@@ -257,21 +267,26 @@ static bool may_be_left_out(const struct dump *dump, const struct members *membe
            (member->snapshot.error == PYUNW_ERR_NO_PYTHON || member->snapshot.error == PYUNW_ERR_NO_PROCESS);
 }
 
-static void leave_out(struct dump *dump, const struct member *member)
+static void remember(struct numbers *numbers, pid_t pid)
 {
-    size_t length = strlen(dump->left_out);
-    if (member->snapshot.error == PYUNW_ERR_NO_PYTHON)
-        (void)snprintf(dump->left_out + length, sizeof dump->left_out - length, "%s%d", length > 0 ? ", " : "",
-                       (int)member->pid);
-}
-
-static void remember(struct dump *dump, pid_t pid)
-{
-    pid_t *grown = realloc(dump->seen, (dump->seen_count + 1) * sizeof *grown);
+    pid_t *grown = realloc(numbers->list, (numbers->count + 1) * sizeof *grown);
     if (grown == NULL)
         return;
-    dump->seen = grown;
-    dump->seen[dump->seen_count++] = pid;
+    numbers->list = grown;
+    numbers->list[numbers->count++] = pid;
+}
+
+/* All of them: a list that ends early would be of others. */
+static void complain_of_left_out(const struct numbers *left_out)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *list = left_out->count > 0 ? open_memstream(&text, &size) : NULL;
+    for (size_t n = 0; list != NULL && n < left_out->count; n++)
+        (void)fprintf(list, "%s%d", n > 0 ? ", " : "", (int)left_out->list[n]);
+    if (list != NULL && fclose(list) == 0)
+        complain("left out, since they are not Python", text);
+    free(text);
 }
 
 static void dump_process(struct dump *dump, pid_t pid)
@@ -284,12 +299,13 @@ static void dump_process(struct dump *dump, pid_t pid)
         if (member->good) {
             write_member(dump, member);
         } else if (may_be_left_out(dump, &members, member)) {
-            leave_out(dump, member);
+            if (member->snapshot.error == PYUNW_ERR_NO_PYTHON)
+                remember(&dump->left_out, member->pid);
         } else {
             complain("", member->message);
             dump->status = CLI_INCOMPLETE;
         }
-        remember(dump, member->pid);
+        remember(&dump->seen, member->pid);
     }
     for (size_t n = 0; n < members.count; n++)
         snapshot_free(&members.list[n].snapshot);
@@ -321,11 +337,12 @@ static int dump_all(const struct dump_options *options)
         dump_process(&dump, options->pids[n]);
     if (options->json)
         dump_json_end(dump.out);
-    free(dump.seen);
-    if (dump.left_out[0] != '\0')
-        complain("left out, since they are not Python", dump.left_out);
+    complain_of_left_out(&dump.left_out);
+    free(dump.seen.list);
+    free(dump.left_out.list);
     if (!document_close(dump.out)) {
-        complain(options->output != NULL ? options->output : "standard output", strerror(errno));
+        complain(options->output != NULL ? options->output : "standard output",
+                 strerror(dump.write_error != 0 ? dump.write_error : errno));
         return CLI_INCOMPLETE;
     }
     return dump.status;

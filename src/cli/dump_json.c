@@ -262,7 +262,8 @@ void dump_json_process(FILE *out, const struct snapshot *snapshot, bool first)
     format_version(snapshot->version, version);
     (void)fputs(first ? "\n  " : ",\n  ", out);
     write_number(out, "{\"pid\":", info->pid, info->pid > 0);
-    write_number(out, ",\"ppid\":", info->parent, true);
+    /* A core file that does not tell it has 0, too. */
+    write_number(out, ",\"ppid\":", info->parent, info->parent > 0 || !snapshot->crash.is_known);
     write_command(out, info);
     (void)fputs(",\"executable\":", out);
     write_string(out, info->executable);

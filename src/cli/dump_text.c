@@ -88,7 +88,9 @@ static void print_crash(const struct page *page, const struct snapshot *snapshot
 {
     const struct crash *crash = &snapshot->crash;
     if (crash->signal == 0) {
-        (void)fputs("No signal ended it: the core was made while it ran\n", page->out);
+        (void)fputs(crash->has_threads ? "No signal ended it: the core was made while it ran\n"
+                                       : "What ended it is not known: the core file tells of no thread\n",
+                    page->out);
         return;
     }
     page_begin_style(page, STYLE_WARNING);
@@ -107,7 +109,10 @@ static void print_process(const struct page *page, const struct snapshot *snapsh
     const struct process_info *info = &snapshot->info;
     format_version(snapshot->version, version);
     page_begin_style(page, STYLE_PROCESS);
-    (void)fprintf(page->out, "Process %d:", (int)info->pid);
+    if (info->pid > 0)
+        (void)fprintf(page->out, "Process %d:", (int)info->pid);
+    else
+        (void)fputs("Process, its number unknown:", page->out);
     print_command(page->out, info);
     page_end_style(page);
     (void)fprintf(page->out, "\nCPython %s%s, ", version, snapshot->free_threaded ? " (free-threaded)" : "");

@@ -50,8 +50,9 @@ struct thread {
 
 /* The end of a process, as its core file tells it. */
 struct crash {
-    bool is_known; /* it is of a core file */
-    int signal;    /* 0: none, it ran when the core was made */
+    bool is_known;    /* it is of a core file */
+    bool has_threads; /* that file tells of threads, and so of a signal, if there was one */
+    int signal;       /* 0: none, it ran when the core was made */
     int code;
     bool has_code;
     pyunw_addr address;

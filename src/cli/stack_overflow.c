@@ -1,9 +1,11 @@
 /*
  * A stack overflows where it is written to just below what is mapped of it: beneath it lies a guard page, or what the
- * kernel no longer lets grow.
+ * kernel no longer lets grow. From glibc 2.42 on a thread's guard pages are made by MADV_GUARD_INSTALL (Linux 6.13) at
+ * the beginning of the mapping itself, which looks as if it could be written to.
  */
 #include "stack_overflow.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +54,17 @@ static bool register_of(const json_t *document, const char *name, unsigned long 
     return true;
 }
 
+enum { PAGE = 4096 };
+
+/* What is mapped and writable and yet told to be not mapped: the kernel's arch/x86/mm/fault.c, for a guard marker. */
+static bool is_in_guard(const json_t *document, unsigned long long address, const struct range *range)
+{
+    const unsigned long long largest = 1 << 20;
+    const json_t *code = json_object_get(json_object_get(document, "signal"), "code");
+    return json_is_integer(code) && json_integer_value(code) == SEGV_MAPERR && address >= range->begin &&
+           address - range->begin < largest;
+}
+
 bool stack_overflow_find(const json_t *document, const char *maps, struct stack_overflow *overflow)
 {
     /* A function with large variables may reach over the guard page, but then the pointer is as far below. */
@@ -64,7 +77,11 @@ bool stack_overflow_find(const json_t *document, const char *maps, struct stack_
         return false;
     unsigned long long address = strtoull(text, NULL, 16);
     bool near_pointer = address > pointer ? address - pointer < near : pointer - address < near;
-    if (!near_pointer || !find_above(maps, address, &stack) || address >= stack.begin || stack.begin - address > near)
+    if (!near_pointer || !find_above(maps, address, &stack))
+        return false;
+    if (is_in_guard(document, address, &stack))
+        stack.begin = (address | (PAGE - 1)) + 1;
+    if (address >= stack.begin || stack.begin - address > near)
         return false;
     if (pointer > stack.end)
         return false;

@@ -3,9 +3,35 @@
  */
 #include "standing.h"
 
+#include <signal.h>
 #include <stdio.h>
 
 enum { LIMIT_SECONDS = 5 };
+
+/*
+ * Who is stopped himself lets nobody go: what Ctrl-Z sends waits until all that stand run again. (SIGSTOP cannot be
+ * made to.)
+ */
+static int standing_count;
+static sigset_t mask_before;
+
+static void hold_off_stops(void)
+{
+    sigset_t stops;
+    if (standing_count++ > 0)
+        return;
+    (void)sigemptyset(&stops);
+    (void)sigaddset(&stops, SIGTSTP);
+    (void)sigaddset(&stops, SIGTTIN);
+    (void)sigaddset(&stops, SIGTTOU);
+    (void)sigprocmask(SIG_BLOCK, &stops, &mask_before);
+}
+
+static void let_stops_through(void)
+{
+    if (--standing_count == 0)
+        (void)sigprocmask(SIG_SETMASK, &mask_before, NULL);
+}
 
 int standing_begin_within(pid_t pid, int limit, struct standing *standing, char *message, size_t message_size)
 {
@@ -13,11 +39,14 @@ int standing_begin_within(pid_t pid, int limit, struct standing *standing, char 
     *standing = (struct standing){0};
     message[0] = '\0';
     (void)process_info_read(pid, &standing->before); /* where that fails, the pause says why */
+    hold_off_stops();
     int err = pyunw_pause_process(pid, limit, &standing->pause, &options);
     if (err < 0 && message[0] == '\0')
         (void)snprintf(message, message_size, "%s", pyunw_strerror(err));
-    if (err < 0)
+    if (err < 0) {
+        let_stops_through();
         process_info_free(&standing->before);
+    }
     return err;
 }
 
@@ -30,7 +59,9 @@ bool standing_end(struct standing *standing, char *message, size_t message_size)
 {
     pid_t pid = standing->before.pid;
     process_info_free(&standing->before);
-    if (pyunw_resume_process(standing->pause) == 0)
+    int err = pyunw_resume_process(standing->pause);
+    let_stops_through();
+    if (err == 0)
         return true;
     (void)snprintf(message, message_size, "process %d could not be read within %d s, and runs on: try without --pause",
                    (int)pid, LIMIT_SECONDS);

@@ -89,6 +89,7 @@ static const struct entry entries[] = {
     FIELD(thread_state.datastack_chunk, 208, 232, 256, 8, at.thread.datastack_chunk),
     FIELD(thread_state.status, 216, 240, 264, 4, at.thread.status),
     FIELD(thread_state.gil_requested, 0, 0, 280, 4, at.thread.gil_requested),
+    FIELD(thread_state.current_exception, 0, 0, 288, 8, at.thread.raised),
 
     SIZE_OF(interpreter_frame, 224, 248, 312, OTHER_SIZE_MAX, other_size),
     FIELD(interpreter_frame.previous, 232, 256, 320, 8, at.frame.previous),

@@ -57,6 +57,9 @@ struct layout_thread { /* PyThreadState */
     uint32_t thread_id;
     uint32_t native_thread_id; /* (or 0) 3.11+ */
     uint32_t id;
+    uint32_t raised;      /* curexc_value (3.8-3.11), current_exception (3.12+): raised and not caught yet, or NULL */
+    uint32_t raised_type; /* (or 0) 3.8-3.11: curexc_type */
+    uint32_t exc_info;    /* _PyErr_StackItem*: the exceptions that are being handled, innermost first */
     uint32_t datastack_chunk; /* (or 0) 3.11+ */
     uint32_t datastack_top;   /* (or 0) 3.11+ */
     uint32_t datastack_limit; /* (or 0) 3.11+ */
@@ -120,6 +123,9 @@ struct layout_object { /* PyObject, PyVarObject, PyTypeObject, PyHeapTypeObject 
     uint32_t tp_flags;
     uint32_t tp_basicsize;
     uint32_t tp_dictoffset;
+    uint32_t tp_str;
+    uint32_t tp_dict;
+    uint32_t tp_mro;
     uint32_t ht_qualname;
     uint32_t ht_cached_keys; /* the keys of its instances' attributes */
 };
@@ -173,6 +179,21 @@ struct layout_text { /* PyASCIIObject, PyCompactUnicodeObject, PyUnicodeObject *
     uint32_t wide_length;  /* (or 0) 3.8-3.11: wstr_length */
 };
 
+struct layout_exception {      /* _PyErr_StackItem, PyBaseExceptionObject and what builtin exceptions add to it */
+    uint32_t handled;          /* exc_value: NULL or None where none is being handled */
+    uint32_t handled_previous; /* previous_item */
+    uint32_t args;             /* tuple */
+    uint32_t os_errno;         /* PyOSErrorObject.myerrno, an object */
+    uint32_t os_strerror;
+    uint32_t os_filename;
+    uint32_t os_filename2;
+    uint32_t syntax_msg; /* PySyntaxErrorObject */
+    uint32_t syntax_filename;
+    uint32_t syntax_lineno; /* an object */
+    uint32_t group_msg;     /* (or 0) 3.11+: PyBaseExceptionGroupObject */
+    uint32_t group_excs;    /* (or 0) 3.11+: tuple */
+};
+
 struct layout_generator { /* PyGenObject */
     uint32_t frame;       /* gi_frame (pointer, 3.8-3.10), gi_iframe (embedded, 3.11+) */
     uint32_t frame_state; /* (or 0) 3.11+: gi_frame_state, int8_t */
@@ -199,6 +220,7 @@ struct layout_offsets {
     struct layout_dict dict;
     struct layout_set set;
     struct layout_cell cell;
+    struct layout_exception exception;
 };
 
 enum table_format {

@@ -65,7 +65,8 @@ struct crash_settings {
     char helper_path[PATH_MAX];
     char *environment[ENVIRONMENT_MAX];
     char environment_text[ENVIRONMENT_SIZE];
-    /* The handler's own stack, since one that a library has set up may have no room; and that of a process to be. */
+    /* The handler's own stack, since one that a library has set up may have no room; and that of two processes to be.
+     */
     char *stack_top;
     char *clone_stack_top;
 };
@@ -134,6 +135,8 @@ void pyunw_crash_write_stack(const struct crash_journal *journal);
 void pyunw_crash_write_all_stacks(const struct crash_journal *journal, int64_t deadline);
 
 void pyunw_crash_write_note(const struct crash_journal *journal, const char *note);
+
+enum { CLONE_STACK_SIZE = 64 << 10 };
 
 /* What the sidecar is to do. */
 enum sidecar_task {

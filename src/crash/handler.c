@@ -162,14 +162,38 @@ static bool has_given_up(int signal, const siginfo_t *info)
 
 /* ---- The handler ---- */
 
+/* What a handler changes that goes on elsewhere. The vector registers are left out: they are large on some machines. */
+#if defined(__x86_64__)
+typedef gregset_t registers;
+#else
+typedef struct {
+    uint64_t general[31];
+    uint64_t stack;
+    uint64_t counter;
+} registers;
+#endif
+
+static void copy_registers(const ucontext_t *context, registers *copy)
+{
+#if defined(__x86_64__)
+    memcpy(copy, &context->uc_mcontext.gregs, sizeof *copy);
+#else
+    memcpy(copy->general, context->uc_mcontext.regs, sizeof copy->general);
+    copy->stack = context->uc_mcontext.sp;
+    copy->counter = context->uc_mcontext.pc;
+#endif
+}
+
 /* True where the process goes on, or its end is none of ours. */
 static bool is_settled(const struct kernel_sigaction *previous, int signal, siginfo_t *info, void *context)
 {
-    const ucontext_t *own = context;
-    const mcontext_t before = own->uc_mcontext;
+    registers before;
+    registers after;
+    copy_registers(context, &before);
     block(previous->mask | signal_bit(signal));
     call_handler(previous, signal, info, context);
-    return memcmp(&before, &own->uc_mcontext, sizeof before) != 0 || !has_given_up(signal, info);
+    copy_registers(context, &after);
+    return memcmp(&before, &after, sizeof before) != 0 || !has_given_up(signal, info);
 }
 
 static void call_afterwards(const struct kernel_sigaction *previous, int signal, siginfo_t *info, void *context)

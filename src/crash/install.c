@@ -15,7 +15,7 @@
 
 static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP};
 
-enum { DEFAULT_MILLISECONDS = 10000, STACK_SIZE = 256 << 10, CLONE_STACK_SIZE = 64 << 10 };
+enum { DEFAULT_MILLISECONDS = 10000, STACK_SIZE = 256 << 10 };
 
 int pyunw_crash_refuse(const pyunw_crash_options *options, int error, const char *format, ...)
 {
@@ -122,6 +122,12 @@ static int choose_limit(const pyunw_crash_options *options, struct crash_setting
     return PYUNW_OK;
 }
 
+static bool is_text_wanted(const pyunw_crash_options *options)
+{
+    const char *named = getenv("PYUNWIND_TEXT");
+    return (options->flags & PYUNW_CRASH_TEXT) != 0 || (named != NULL && *named != '\0' && strcmp(named, "0") != 0);
+}
+
 static int choose_output(const pyunw_crash_options *options, struct crash_settings *settings)
 {
     const char *named = getenv("PYUNWIND_REPORT_FD");
@@ -129,7 +135,7 @@ static int choose_output(const pyunw_crash_options *options, struct crash_settin
     if (fd == 0 && named != NULL && *named != '\0')
         fd = (int)strtol(named, NULL, 10);
     settings->output = pyunw_crash_hold(fd > 2 ? fd : -1);
-    settings->standard_error = pyunw_crash_hold(STDERR_FILENO);
+    settings->standard_error = pyunw_crash_hold(is_text_wanted(options) ? STDERR_FILENO : -1);
     if (fd > 2 && settings->output.fd < 0)
         return pyunw_crash_refuse(options, PYUNW_ERR_ARGUMENT, "descriptor %d, for reports, is not open", fd);
     return PYUNW_OK;

@@ -29,7 +29,7 @@ int pyunw_crash_fault_in_stage = -1;
 static void run_stage(enum stage stage)
 {
     static int *volatile nowhere;
-    if ((int)stage == pyunw_crash_fault_in_stage)
+    if ((int)stage == pyunw_crash_fault_in_stage && report.own_faults == 0)
         *nowhere = 0; /* NOLINT(clang-analyzer-core.NullDereference): it is to fault */
     switch (stage) {
     case STAGE_JOURNAL:
@@ -80,7 +80,11 @@ static void run_on_own_stack(void *unused)
 void pyunw_crash_leave_stage(void *context)
 {
     ucontext_t *own = context;
-    report.stage++;
+    /* The registers lie on a stack that may be damaged: the fault is told without them. */
+    if (report.stage == STAGE_FAULT && report.fault.context != 0)
+        report.fault.context = 0;
+    else
+        report.stage++;
     if (++report.own_faults <= OWN_FAULTS)
         run_stages();
 #if defined(__x86_64__)

@@ -22,10 +22,11 @@
 #include <sys/ptrace.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Milliseconds: a process is looked at soon after the program's start, then ever more seldom. */
-enum { LOOK_FIRST = 5, LOOK_LAST = 1000, LOOK_COST = 200, SIDECAR_PATIENCE = 15000, EVENTS = 64 };
+enum { LOOK_FIRST = 5, LOOK_LAST = 1000, LOOK_COST = 100, LOOK_SELDOM = 5000, SIDECAR_PATIENCE = 15000, EVENTS = 64 };
 
 /* The program has begun by then, so that there is something to read. */
 enum { REHEARSAL = 40 };
@@ -83,16 +84,25 @@ static void trace_all(struct monitor *monitor)
     }
 }
 
+/* Milliseconds of this process's own work. */
+static int64_t work_done(void)
+{
+    struct timespec time = {0};
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+    return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
+}
+
 static void look(struct monitor *monitor)
 {
-    int64_t before = deliver_now();
+    int64_t before = work_done();
     watched_look(&monitor->watched, on_added, monitor);
     if (monitor->wish->trace_kills)
         trace_all(monitor);
-    int64_t now = deliver_now();
     monitor->pause = monitor->pause * 2 < LOOK_LAST ? monitor->pause * 2 : LOOK_LAST;
-    int64_t at_least = (now - before) * LOOK_COST;
-    monitor->next_look = now + (monitor->pause > at_least ? monitor->pause : at_least);
+    int64_t at_least = (work_done() - before) * LOOK_COST;
+    if (at_least > LOOK_SELDOM)
+        at_least = LOOK_SELDOM;
+    monitor->next_look = deliver_now() + (monitor->pause > at_least ? monitor->pause : at_least);
 }
 
 /* ---- Deaths ---- */
@@ -153,7 +163,7 @@ static void reap(struct monitor *monitor, pid_t pid)
     struct rusage usage;
     struct watched *process = watched_or_new(monitor, pid);
     if (process != NULL)
-        watched_look_at_zombie(process);
+        watched_judge_by_name(process); /* a zombie has its name still */
     if (wait4(pid, &status, WNOHANG, &usage) != pid)
         return;
     if (process != NULL)

@@ -160,8 +160,7 @@ static void look_at(struct watched *watched)
         break;
     }
     watched->is_python = watched->is_python || has_python(watched);
-    if (watched->is_python)
-        read_figures(watched);
+    read_figures(watched); /* also of what may turn out to be Python only later */
 }
 
 void watched_open(struct watched *watched)
@@ -251,27 +250,33 @@ struct watched *watched_add(struct watched_list *list, pid_t pid)
     return watched;
 }
 
-static bool is_called_python(pid_t pid)
+/* What was seen of it, if it was of another program than the one of this name. */
+static void forget_another(struct watched *watched, const char *name, size_t size)
 {
-    char path[64];
-    size_t size = 0;
-    (void)snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
-    char *name = read_whole_file(path, &size);
-    bool is_python = name != NULL && has_prefix(name, "python");
-    free(name);
-    return is_python;
-}
-
-void watched_look_at_zombie(struct watched *watched)
-{
-    if (watched->is_python || !is_called_python(watched->pid))
-        return;
-    /* It has begun to execute Python since: what was seen of it before is another program's. */
+    const struct process_info *info = &watched->info;
+    for (size_t n = 0; n < info->task_count; n++) {
+        const struct task *task = &info->tasks[n];
+        if (task->id == watched->pid && task->name_length + 1 == size && memcmp(task->name, name, size - 1) == 0)
+            return;
+    }
     process_info_free(&watched->info);
     watched->info = (struct process_info){0};
     json_decref(watched->figures);
     watched->figures = NULL;
-    watched->is_python = true;
+}
+
+void watched_judge_by_name(struct watched *watched)
+{
+    char path[64];
+    size_t size = 0;
+    if (watched->is_python)
+        return;
+    (void)snprintf(path, sizeof path, "/proc/%d/comm", (int)watched->pid);
+    char *name = read_whole_file(path, &size); /* with a line's end */
+    watched->is_python = name != NULL && has_prefix(name, "python");
+    if (watched->is_python)
+        forget_another(watched, name, size);
+    free(name);
 }
 
 struct watched *watched_add_zombie(struct watched_list *list, pid_t pid)
@@ -279,7 +284,6 @@ struct watched *watched_add_zombie(struct watched_list *list, pid_t pid)
     struct watched *watched = make(list, pid);
     if (watched == NULL)
         return NULL;
-    watched->is_python = is_called_python(pid);
     list->entries[list->count++] = watched;
     return watched;
 }

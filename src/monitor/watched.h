@@ -59,8 +59,8 @@ void watched_open(struct watched *watched);
 /* Look at a process that stands before its end: has it become a Python since? */
 void watched_look_at_end(struct watched *watched);
 
-/* A child that has ended: it may have become a Python since it was looked at. */
-void watched_look_at_zombie(struct watched *watched);
+/* Of one that may have been looked at last before it had loaded its interpreter: is its name that of Python? */
+void watched_judge_by_name(struct watched *watched);
 
 /* A child that has ended before it was looked at: NULL where memory is short. */
 struct watched *watched_add_zombie(struct watched_list *list, pid_t pid);

@@ -86,11 +86,16 @@ static size_t image_size(const struct native_file *file)
     uint64_t size = 0;
     for (size_t n = 0; n < file->count; n++) {
         const struct mapping *mapping = &file->mappings[n];
-        uint64_t end = mapping->offset + (mapping->end - mapping->begin);
-        if (is_same_file(mapping, &file->mappings[0]) && end > size)
-            size = end;
+        uint64_t length = mapping->end - mapping->begin;
+        if (!is_same_file(mapping, &file->mappings[0]))
+            continue;
+        /* A core file may say of each what it likes: their sum must not wrap. */
+        if (mapping->offset > most || length > most - mapping->offset)
+            return 0;
+        if (mapping->offset + length > size)
+            size = mapping->offset + length;
     }
-    return size <= most ? (size_t)size : 0;
+    return (size_t)size;
 }
 
 /*

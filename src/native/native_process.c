@@ -43,7 +43,7 @@ static int read_bytes(const struct process_source *source, pyunw_addr address, v
 static const struct block *read_block(struct process_source *source, pyunw_addr address)
 {
     struct block *block = &source->blocks[address / BLOCK_SIZE % BLOCK_COUNT];
-    if (block->address == address)
+    if (address != 0 && block->address == address) /* address 0 is that of a free one */
         return block;
     block->address = 0;
     if (read_bytes(source, address, block->bytes, BLOCK_SIZE) < 0)

@@ -86,10 +86,12 @@ struct pyunw_core {
 
     struct core_thread *threads; /* as the core lists them */
     size_t thread_count;
+    size_t crashed; /* index of the first that had a signal; thread_count: none had */
     struct elf_prpsinfo process;
     bool has_process;
     siginfo_t signal_info; /* of the first thread that had a signal */
     bool has_signal_info;
+    bool has_vector;            /* the auxiliary one: the next four are of it */
     pyunw_addr headers;         /* AT_PHDR: the executable's program headers, loaded; 0: not known */
     size_t headers_index;       /* its place in the auxiliary vector */
     pyunw_addr vdso;            /* AT_SYSINFO_EHDR: the kernel's own ELF file; 0: not known */

@@ -9,7 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MANY_NOTES = 1 << 22, MANY_THREADS = 1 << 20, LONG_NAMES = 1 << 26, MANY_NAMES = 1 << 20 };
+enum {
+    MANY_NOTES = 1 << 22,
+    MANY_THREADS = 1 << 20,
+    LONG_NAMES = 1 << 26,
+    MANY_NAMES = 1 << 20,
+    LONG_VECTOR = 1 << 16
+};
 
 struct note {
     uint32_t type;
@@ -83,7 +89,10 @@ static void take_process(pyunw_core *core, const struct note *note)
 static void take_auxiliary_vector(pyunw_core *core, const struct note *note)
 {
     Elf64_auxv_t entry;
-    for (uint64_t at = 0; at + sizeof entry <= note->size; at += sizeof entry) {
+    if (core->has_vector)
+        return;
+    core->has_vector = true;
+    for (uint64_t at = 0; at + sizeof entry <= note->size && at < LONG_VECTOR; at += sizeof entry) {
         if (!pyunw_file_bytes(core->fd, note->at + at, &entry, sizeof entry) || entry.a_type == AT_NULL)
             return;
         if (entry.a_type == AT_PHDR) {
@@ -177,16 +186,26 @@ static void take_note(pyunw_core *core, const struct note *note, bool is_linux)
     }
 }
 
+/* The kernel writes the signal of the process with each thread; the one that had it is the first. */
+static size_t find_crashed(const pyunw_core *core)
+{
+    size_t n = 0;
+    while (n < core->thread_count && core->threads[n].signal == 0)
+        n++;
+    return n;
+}
+
 static uint64_t padded(uint32_t size)
 {
     return ((uint64_t)size + 3) & ~UINT64_C(3);
 }
 
-static void read_segment(pyunw_core *core, uint64_t at, uint64_t size)
+/* left: how many notes may still be read in all, since several segments may be the same. */
+static void read_segment(pyunw_core *core, uint64_t at, uint64_t size, int *left)
 {
     Elf64_Nhdr head;
     uint64_t end = at + size < at ? UINT64_MAX : at + size;
-    for (int n = 0; n < MANY_NOTES && at + sizeof head <= end; n++) {
+    for (; *left > 0 && at <= end && sizeof head <= end - at; (*left)--) {
         char owner[6 + 1] = ""; /* with an end of its own */
         if (!pyunw_file_bytes(core->fd, at, &head, sizeof head))
             return;
@@ -207,13 +226,15 @@ static void read_segment(pyunw_core *core, uint64_t at, uint64_t size)
 int pyunw_core_read_notes(pyunw_core *core, const pyunw_core_options *options)
 {
     size_t count = 0;
+    int left = MANY_NOTES;
     GElf_Phdr header;
     (void)options; /* a core without notes has still its memory */
     if (elf_getphdrnum(core->elf, &count) != 0)
         return PYUNW_OK;
     for (size_t n = 0; n < count; n++) {
         if (gelf_getphdr(core->elf, (int)n, &header) != NULL && header.p_type == PT_NOTE)
-            read_segment(core, header.p_offset, header.p_filesz);
+            read_segment(core, header.p_offset, header.p_filesz, &left);
     }
+    core->crashed = find_crashed(core);
     return PYUNW_OK;
 }

@@ -86,7 +86,9 @@ static bool unpack_zstd(struct stream *stream)
 {
     ZSTD_DStream *state = ZSTD_createDStream();
     size_t left = 1; /* 0: a frame has ended, and another may follow */
-    bool good = state != NULL;
+    /* A core that was packed with --long=31 looks back 2 GB; by itself the library allows 128 MB. */
+    int longest = ZSTD_dParam_getBounds(ZSTD_d_windowLogMax).upperBound;
+    bool good = state != NULL && !ZSTD_isError(ZSTD_DCtx_setParameter(state, ZSTD_d_windowLogMax, longest));
     for (size_t size = 0; good && (size = fill(stream)) > 0;) {
         ZSTD_inBuffer in = {stream->from, size, 0};
         size_t written = PIECE;

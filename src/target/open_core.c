@@ -131,11 +131,7 @@ void pyunw_unload_core(pyunw_core *core)
 
 static const struct core_thread *crashed_thread(const pyunw_core *core)
 {
-    for (size_t n = 0; n < core->thread_count; n++) {
-        if (core->threads[n].signal != 0)
-            return &core->threads[n];
-    }
-    return NULL;
+    return core->crashed < core->thread_count ? &core->threads[core->crashed] : NULL;
 }
 
 /* si_addr is the fault's for these, where the kernel found the fault itself. */

@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-enum { LONG_DATA = 1 << 24 };
+enum { LONG_DATA = 1 << 24, PAGE = 4096 };
 
 static bool is_of_file(const struct mapping *mapping, const struct mapping *first)
 {
@@ -20,23 +20,70 @@ static bool is_data(const struct mapping *mapping)
     return mapping->readable && mapping->writable;
 }
 
-bool pyunw_static_data_next(const struct source *source, const struct mapping *first, struct static_data *data)
+/* Take up the next writable mappings, as one. */
+static bool begin_run(const struct source *source, const struct mapping *first, struct static_data *data)
 {
     const struct mapping *end = source->maps->mappings + source->maps->count;
-    free(data->bytes);
-    data->bytes = NULL;
     while (data->next < end && is_of_file(data->next, first)) {
         const struct mapping *mapping = data->next++;
         if (!is_data(mapping))
             continue;
-        pyunw_addr until = mapping->end;
-        while (data->next < end && is_of_file(data->next, first) && is_data(data->next) && data->next->begin == until)
-            until = data->next++->end;
-        data->begin = mapping->begin;
-        data->size = until - mapping->begin < LONG_DATA ? (size_t)(until - mapping->begin) : LONG_DATA;
-        data->bytes = malloc(data->size);
-        if (data->bytes != NULL && source_read(source, data->begin, data->bytes, data->size) == 0)
+        data->left = mapping->end - mapping->begin;
+        data->at = mapping->begin;
+        while (data->next < end && is_of_file(data->next, first) && is_data(data->next) &&
+               data->next->begin == data->at + data->left) {
+            data->left += data->next->end - data->next->begin;
+            data->next++;
+        }
+        if (data->left > LONG_DATA)
+            data->left = LONG_DATA;
+        return true;
+    }
+    return false;
+}
+
+/*
+ * As many bytes as can be read from data->at on. Mostly all; a page that cannot be, since a core file does not have it,
+ * or since its file ends before it, hides no other.
+ */
+static size_t read_readable(const struct source *source, const struct static_data *data, size_t most)
+{
+    if (source_read(source, data->at, data->bytes, most) == 0)
+        return most;
+    size_t size = 0;
+    while (size < most) {
+        size_t part = PAGE - (size_t)((data->at + size) % PAGE);
+        if (part > most - size)
+            part = most - size;
+        if (source_read(source, data->at + size, data->bytes + size, part) < 0)
+            break;
+        size += part;
+    }
+    return size;
+}
+
+static void go_on(struct static_data *data, size_t size)
+{
+    data->at += size;
+    data->left -= size;
+}
+
+bool pyunw_static_data_next(const struct source *source, const struct mapping *first, struct static_data *data)
+{
+    free(data->bytes);
+    data->bytes = NULL;
+    while (data->left > 0 || begin_run(source, first, data)) {
+        size_t most = data->left;
+        data->bytes = malloc(most);
+        if (data->bytes == NULL)
+            return false;
+        data->begin = data->at;
+        data->size = read_readable(source, data, most);
+        go_on(data, data->size);
+        if (data->size > 0)
             return true;
+        size_t unreadable = PAGE - (size_t)(data->at % PAGE);
+        go_on(data, unreadable < data->left ? unreadable : data->left);
         free(data->bytes);
         data->bytes = NULL;
     }

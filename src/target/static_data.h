@@ -9,9 +9,14 @@
 
 #include <stddef.h>
 
-/* Writable mappings that follow each other without a gap, as one. Begin with {.next = first + 1}. */
+/*
+ * Writable mappings that follow each other without a gap, as one, but for pages that cannot be read: what stands behind
+ * those is another piece. Begin with {.next = first + 1}.
+ */
 struct static_data {
     const struct mapping *next;
+    pyunw_addr at; /* where the next piece is looked for */
+    size_t left;   /* bytes of these mappings from there on */
     pyunw_addr begin;
     uint8_t *bytes; /* freed by the next call */
     size_t size;

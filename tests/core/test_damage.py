@@ -7,11 +7,13 @@ itself, with an answer or with the reason; and every frame that it shows is one 
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 
 from cores import COMMAND, allow_cores, any_core, check, dumped_frames, kernel_cores_note, run_core, told_frames
 from dumping import finish
+from made import NT_PRPSINFO, NT_PRSTATUS, notes_of
 
 SHORT = [0, 3, 40, 63, 64, 100, 5000]
 
@@ -135,6 +137,35 @@ def flip(core, stacks, times):
     return answered
 
 
+def without_notes(core, data, kinds):
+    with open(core, "r+b") as file:
+        for at, what, _, _ in notes_of(data):
+            if what in kinds:
+                file.seek(at + 8)
+                file.write((0x7777).to_bytes(4, "little"))
+
+
+def miss_notes(core):
+    """A core without the notes of its threads says nothing of a signal; one without that of its process, no parent."""
+    with open(core, "rb") as file:
+        data = file.read()
+    for kinds in ((NT_PRSTATUS,), (NT_PRPSINFO,), (NT_PRSTATUS, NT_PRPSINFO)):
+        subprocess.check_call(["cp", "--sparse=always", core, "notes.core"])
+        without_notes("notes.core", data, kinds)
+        for options in ([], ["--native"]):
+            status, output, errors = run_core(*options, "notes.core")
+            what = "without the notes %s, %s" % (kinds, options)
+            if NT_PRSTATUS in kinds:
+                check(status == 1 and "tells of no thread" in errors, what, status, errors)
+                check("No signal" not in output and "What ended it is not known" in output, what, output[:200])
+            check(len(re.findall("^    ", output, re.MULTILINE)) > 5, what, "frames are gone", output[:300])
+        process = json.loads(run_core("--json", "notes.core")[1])["processes"][0]
+        check((process["ppid"] is None) == (NT_PRPSINFO in kinds), what, "parent", process["ppid"])
+        check((process["pid"] is None) == (len(kinds) == 2), what, "pid", process["pid"])
+        check(len(kinds) < 2 or "Process, its number unknown:" in output, what, output[:100])
+    os.unlink("notes.core")
+
+
 def read_calls(*arguments):
     """How many reads of any kind the command made, as the kernel counted them (proc(5))."""
     process = subprocess.Popen([COMMAND, "core", *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -176,6 +207,7 @@ def main():
     check(shown[-1] == 0 and max(shown) > 0, "of truncated ones", shown)
     packed = truncate_packed(core, stacks)
     notes_in_a_hole(core)
+    miss_notes(core)
     answered = flip(core, stacks, 200)
     check(answered > 20, "only", answered, "of 200 damaged cores were read")
     return finish("cut at %d lengths: up to %d of %d frames, none wrong; %d cut or damaged while compressed; 200 with "

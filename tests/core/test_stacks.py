@@ -23,7 +23,8 @@ def outer():
 threading.Thread(target=outer, name="crashing").start()
 """
 
-COMPRESSORS = {"zstd": ["zstd", "-q", "-1", "-c"], "lz4": ["lz4", "-q", "-1", "-c"], "gzip": ["gzip", "-1", "-c"]}
+COMPRESSORS = {"zstd": ["zstd", "-q", "-1", "-c"], "zstd, far back": ["zstd", "-q", "-1", "--long=31", "-c"],
+               "lz4": ["lz4", "-q", "-1", "-c"], "gzip": ["gzip", "-1", "-c"]}
 
 
 def compare_gdb():
@@ -82,8 +83,8 @@ def compare_crash():
 def compare_compressed(core, process, status):
     for name, command in COMPRESSORS.items():
         packed = core + "." + name
-        with open(packed, "wb") as file:
-            subprocess.run([*command, core], stdout=file, check=True)
+        with open(core, "rb") as whole, open(packed, "wb") as file:
+            subprocess.run(command, stdin=whole, stdout=file, check=True)  # which does not tell how far back it may look
         said = missing(status == 0)
         check(core_one(name, packed, status=status, errors=said) == process, name, "says something else than what it was made from")
         twice = core + ".twice." + name

@@ -36,10 +36,11 @@ def build():
 
 def check_remote():
     """No libelf for aarch64 is at hand to link with; its headers are the same, so that the compiler can judge."""
-    folders = [SOURCE / "src" / name for name in ("target", "native", "cli")]
+    folders = [SOURCE / "src" / name for name in ("target", "native", "cli", "monitor")]
     sources = sorted(source for folder in folders for source in folder.glob("*.c"))
     flags = ["-std=gnu11", "-D_GNU_SOURCE", '-DPYUNWIND_VERSION="0"', "-Wall", "-Wextra", "-Wconversion", "-Werror"]
-    includes = ["-I", SOURCE / "include", "-I", SOURCE / "src" / "core", "-I", SOURCE / "src" / "target", "-idirafter", "/usr/include"]
+    includes = ["-I", SOURCE / "include", "-I", SOURCE / "src" / "core", "-I", SOURCE / "src" / "target",
+                "-I", SOURCE / "src" / "cli", "-I", SOURCE / "src" / "monitor", "-idirafter", "/usr/include"]
     for source in sources:
         run("aarch64-linux-gnu-gcc", "-fsyntax-only", *flags, *includes, source)
     return len(sources)

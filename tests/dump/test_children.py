@@ -8,6 +8,7 @@ its own number and its parent's.
 import json
 import os
 import re
+import resource
 import sys
 
 from dumping import Program, check, finish, run_dump, wait_until_reading
@@ -135,6 +136,29 @@ def check_no_python():
     check((status, errors) == (1, "pyunwind dump: there is no process 2147483647\n"), status, errors)
 
 
+CATS = ALLOW + r'''
+import subprocess
+cats = [subprocess.Popen(["cat"], stdin=subprocess.PIPE) for _ in range(60)]
+print(*[cat.pid for cat in cats], flush=True)
+sys.stdin.read(1)
+'''
+
+
+def check_many_left_out():
+    """Each one that is left out is named, and no other: not a number of which half is missing."""
+    with Program([sys.executable, "-c", CATS]) as program:
+        cats = sorted(map(int, program.line.split()))
+        status, _, errors = run_dump("--children", program.pid)
+        check((status, errors) == (0, left_out(*cats)), "60 that are left out", status, errors)
+
+
+def check_no_tree():
+    """With no descriptor left to list the processes by: that is said, and is no success."""
+    status, _, errors = run_dump("--children", "--output", "none", os.getpid(),
+                                 preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (4, 4)))
+    check((status, errors) == (1, "pyunwind dump: /proc: Too many open files\n"), "no descriptor left", status, errors)
+
+
 FORKING = Counter.SOURCE + r'''
 os.write(1, b"\n")
 count = 0
@@ -165,6 +189,8 @@ def check_forking():
 def main():
     processes = check_tree()
     check_no_python()
+    check_many_left_out()
+    check_no_tree()
     check_forking()
     return finish("%d processes of a tree, each once and in order, and all go on; children that come and go" %
                   processes)

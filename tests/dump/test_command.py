@@ -68,6 +68,9 @@ def check_output():
         for path, error in (("absent/folder", errno.ENOENT), ("/dev/full", errno.ENOSPC)):
             status, output, errors = run("dump", "--output", path, subject.pid)
             check((status, output) == (1, "") and os.strerror(error) in errors, path, status, errors)
+            # Whatever fails after it, that is what it failed by.
+            status, output, errors = run("dump", "--output", path, subject.pid, 2**31 - 1)
+            check((status, output) == (1, "") and os.strerror(error) in errors, path, status, errors)
         check_text(expected, subject)
 
 

@@ -229,6 +229,36 @@ def check_command_is_killed(counter, pid):
         check("t" not in states(pid), "after the command was killed", states(pid))
 
 
+MANY_FRAMES = """
+import sys, threading
+end = threading.Event()
+def down(depth):
+    if depth:
+        down(depth - 1)
+    else:
+        end.wait()
+for _ in range(100):
+    threading.Thread(target=down, args=(200,), daemon=True).start()
+print(flush=True)
+sys.stdin.read(1)
+"""
+
+
+def check_command_is_stopped():
+    """Ctrl-Z while a process stands: the command lets it go first, and stops then."""
+    with Program([sys.executable, "-c", MANY_FRAMES]) as program:
+        command = subprocess.Popen([COMMAND, "dump", "--native", str(program.pid)], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for(lambda: command.poll() is not None or "t" in states(program.pid))
+        os.kill(command.pid, signal.SIGTSTP)
+        _, status = os.waitpid(command.pid, os.WUNTRACED)
+        check("t" not in states(program.pid), "the command is stopped, and the process with it", states(program.pid))
+        if os.WIFSTOPPED(status):
+            os.kill(command.pid, signal.SIGCONT)
+            _, status = os.waitpid(command.pid, 0)
+        check(status == 0, "the command that was stopped ends with", status)
+
+
 def check_limit(counter, pid):
     """It runs on when the limit has passed, whatever the caller does, and what is read then is refused."""
     code = pyunw.PYUNW_ERR_TORN
@@ -417,6 +447,7 @@ def main():
     with Program([sys.executable, "calls.py", counter.path]) as program:
         for check_one in (check_ends, check_command_is_killed, check_limit, check_stopped, check_traced):
             check_one(counter, program.pid)
+    check_command_is_stopped()
     check_errors()
     signals = check_signals()
     check_churn()

@@ -91,6 +91,18 @@ def check_programs():
     refused_program("a CPython 3.13 with nonsense in it", broken, pyunw.PYUNW_ERR_LAYOUT, "do not lie where")
 
 
+def check_terminal():
+    """A program whose name is an order to a terminal: in a message it is text."""
+    still = compile_program("stands_still", STANDS_STILL)
+    orders = os.path.abspath("a\x1b]0;b\x07\u009b2J\n")
+    os.rename(still, orders)
+    with Program([orders]) as started:
+        status, output, errors = run_dump(started.pid)
+        check((status, output) == (1, "") and "is not Python: " in errors and "/a\\x1b]0;b\\x07\\x9b2J\\x0a and" in errors and
+              errors.rstrip("\n").isprintable(), "a name that is an order to a terminal", status, output, repr(errors))
+    tried.append("a name that is an order to a terminal")
+
+
 SMALL_PROGRAM = r"""
 void _start(void);
 static int call(int number, int first, const void *second, int third)
@@ -206,6 +218,7 @@ def check_several():
 def main():
     check_processes()
     check_programs()
+    check_terminal()
     check_32_bit()
     check_permission()
     frames = check_mem()

@@ -53,6 +53,8 @@ def target_calls():
     """{function: call with a target, everything else being good}"""
     raw = pyunw.pyunw_raw_frame(code=id(expect.__code__))
     frames, raws = (pyunw.pyunw_frame * 4)(), (pyunw.pyunw_raw_frame * 4)()
+    error = ValueError()
+    exception = pyunw.pyunw_exception(object=id(error), type=id(ValueError))
     status, addr, room = pyunw.pyunw_status(), pyunw.pyunw_addr(), ctypes.create_string_buffer(64)
     return {
         "pyunw_target_describe": lambda t: lib.pyunw_target_describe(t, pyunw.pyunw_target_info()),
@@ -68,6 +70,8 @@ def target_calls():
         "pyunw_identify_code": lambda t: lib.pyunw_identify_code(t, raw.code, pyunw.pyunw_code_identity()),
         "pyunw_locals_begin": lambda t: lib.pyunw_locals_begin(t, raw, pyunw.pyunw_local_cursor()),
         "pyunw_describe_value": lambda t: lib.pyunw_describe_value(t, id(raw), None, room, 64, None),
+        "pyunw_exception_find": lambda t: lib.pyunw_exception_find(t, 0, pyunw.pyunw_exception()),
+        "pyunw_describe_exception": lambda t: lib.pyunw_describe_exception(t, exception, pyunw.pyunw_exception_text()),
         "pyunw_capture": lambda t: lib.pyunw_capture(t, 0, frames, 4, status),
         "pyunw_capture_current": lambda t: lib.pyunw_capture_current(t, frames, 4, status),
         "pyunw_write_text": lambda t: lib.pyunw_write_text(t, 1, 0),
@@ -243,11 +247,29 @@ def check_addresses(target):
         expect(lib.pyunw_capture(target, address, frames, 4, status), FAULT, "pyunw_capture, " + what)
         expect(lib.pyunw_walk(target, address, raws, 4, status), FAULT, "pyunw_walk, " + what)
         expect(lib.pyunw_frames_begin(target, address, pyunw.pyunw_frame_cursor()), FAULT, "frames_begin, " + what)
+        expect(lib.pyunw_exception_find(target, address, pyunw.pyunw_exception()), FAULT, "exception_find, " + what)
         expect(lib.pyunw_write_text(target, 1, address), FAULT, "pyunw_write_text, " + what)
         expect(lib.pyunw_write_json(target, 1, address), FAULT, "pyunw_write_json, " + what)
         expect(lib.pyunw_write_text_threads(target, 1, address, 0, 0), NO_THREAD, "write_text_threads, " + what)
     expect(lib.pyunw_thread_find(target, 0, thread), NO_THREAD, "pyunw_thread_find, 0")
     expect(lib.pyunw_thread_find(target, pyunw.current_thread(target) + 8, thread), NO_THREAD, "inside a thread state")
+
+
+def check_exceptions(target):
+    """Types that are none of exceptions; objects that are not exceptions are told as such."""
+    error, text = pyunw.pyunw_exception(object=id(1), type=id(ValueError)), pyunw.pyunw_exception_text()
+    expect(lib.pyunw_exception_find(target, 0, None), ARGUMENT, "pyunw_exception_find(target, 0, NULL)")
+    expect(lib.pyunw_describe_exception(target, None, text), ARGUMENT, "pyunw_describe_exception(target, NULL)")
+    expect(lib.pyunw_describe_exception(target, error, None), ARGUMENT, "pyunw_describe_exception(target, e, NULL)")
+    for address in [0] + BAD_ADDRESSES + [id(1), id(int), id(expect)]:
+        result = lib.pyunw_describe_exception(target, pyunw.pyunw_exception(object=id(1), type=address), text)
+        expect(result, CORRUPT if result == CORRUPT else FAULT, "pyunw_describe_exception, type %#x" % address)
+        assert text.text("type") == text.text("message") == ""
+    for address in [0] + BAD_ADDRESSES:
+        error.object = address
+        expect(lib.pyunw_describe_exception(target, error, text), 0, "pyunw_describe_exception, %#x" % address)
+        assert text.text("type") == "ValueError" and text.text("message") == "<unreadable>", text.text("message")
+        assert text.flags == pyunw.PYUNW_EXCEPTION_MESSAGE_UNREADABLE
 
 
 def check_code_addresses(target, direct):
@@ -318,6 +340,7 @@ def check_thread_states_of_nonsense(target, direct):
             result = call(target, base, frames, 4, status)
             assert -14 <= result <= 4, result
             assert result < 0 or pyunw.PYUNW_COMPLETE <= status.end <= pyunw.PYUNW_NO_FRAME, status.end
+        assert -14 <= lib.pyunw_exception_find(target, base, pyunw.pyunw_exception()) <= 1
         global checked
         checked += 2
 
@@ -527,6 +550,7 @@ def main():
             check_outputs(target)
             check_description_sizes(target)
             check_addresses(target)
+            check_exceptions(target)
             check_code_addresses(target, direct=name == "direct")
             check_offsets(target)
             check_thread_states_of_nonsense(target, direct=name == "direct")

@@ -113,18 +113,20 @@ def children_of(pid):
 
 
 def is_watched(monitor, pid):
-    """Has the monitor begun to look at it? Then it holds a descriptor of it."""
+    """Has the monitor looked at it? Then it waits, among others for the end of a descriptor of it."""
+    pidfds, waited_for = set(), set()
     try:
         for fd in os.listdir("/proc/%d/fdinfo" % monitor):
-            try:
-                with open("/proc/%d/fdinfo/%s" % (monitor, fd)) as file:
-                    if "\nPid:\t%d\n" % pid in file.read():
-                        return True
-            except FileNotFoundError:
-                pass
+            with open("/proc/%d/fdinfo/%s" % (monitor, fd)) as file:
+                text = file.read()
+            if "\nPid:\t%d\n" % pid in text:
+                pidfds.add(int(fd))
+            waited_for.update(int(line.split()[1]) for line in text.splitlines() if line.startswith("tfd:"))
+        with open("/proc/%d/wchan" % monitor) as file:
+            where = file.read()
     except FileNotFoundError:
-        pass
-    return False
+        return False
+    return bool(pidfds & waited_for) and ("poll" in where or where in ("", "0")) and state_of(monitor) == "S"
 
 
 def read_line(stream):

@@ -77,7 +77,7 @@ def check_crashes():
         check("crash_here" in names(report) and report["status"] == "complete", "a worker", names(report))
 
 
-WAIT = "import os, sys\nprint(os.getpid(), flush=True)\nsys.stdin.readline()\n"
+WAIT = "import os, sys\nos.write(1, b\"%d\\n\" % os.getpid())\nsys.stdin.readline()\n"
 
 
 def check_kill():

@@ -18,7 +18,18 @@ import pyunw
 
 ROOM = 128  # frames
 UNMAPPED = 1 << 40  # Linux maps nothing here of itself: above the heap of a program at 0x400000, below all others
-NOT_FOR_HANDLERS = {"pyunw_open_self", "pyunw_trap_install", "pyunw_trap_remove", "pyunw_init"}
+NOT_FOR_HANDLERS = {
+    "pyunw_open_self",
+    "pyunw_trap_install",
+    "pyunw_trap_remove",
+    "pyunw_init",
+    "pyunw_crash_install",
+    "pyunw_crash_remove",
+    "pyunw_crash_attach_thread",
+    "pyunw_crash_detach_thread",
+    # It is, on a stack of its own, and starts a process: tests/crash shows it.
+    "pyunw_crash_report_now",
+}
 
 
 def declared_functions():
@@ -82,6 +93,8 @@ class Room:
         self.value = ctypes.create_string_buffer(1 << 14)
         self.value_flags = ctypes.c_uint32()
         self.value_limits = pyunw.pyunw_value_limits(ctypes.sizeof(pyunw.pyunw_value_limits), 6, 100, 1000)
+        self.exception = pyunw.pyunw_exception()
+        self.exception_text = pyunw.pyunw_exception_text()
         self.info = pyunw.pyunw_target_info()
         self.description = pyunw.pyunw_description()
         self.texts = ctypes.create_string_buffer(3 * 4096)
@@ -191,10 +204,29 @@ def about_values(call, room, target):
              room.value_flags)
 
 
+# One that needs most of each way to a message.
+EXCEPTIONS = [
+    ValueError("größe'\U0001f600" * 100), KeyError(VALUES), RuntimeError(RuntimeError(KeyError(tuple(VALUES)))),
+    OSError(2, "größe", "\ud800" * 100, None, VALUES[5]), SyntaxError("ä", ("/x/ö.py", 2**5000, 1, "x")),
+    type("Größe" * 100, (LookupError,), {"__str__": repr})(*VALUES),
+]
+
+
+def about_exceptions(call, room, target):
+    for error in EXCEPTIONS:
+        try:
+            raise error
+        except Exception:
+            value = call("pyunw_exception_find", target, 0, room.exception)
+            assert value == 1 and room.exception.object == id(error), value
+            good(call, "pyunw_describe_exception", target, room.exception, room.exception_text)
+
+
 def about_own_thread(call, room, target, own_depth):
     good(call, "pyunw_is_finalizing", target)
     about_thread(call, room, target, 0, own_depth)
     about_values(call, room, target)
+    about_exceptions(call, room, target)
     good(call, "pyunw_capture_current", target, room.frames, ROOM, room.status)
 
 
@@ -227,6 +259,8 @@ def at_unmapped_address(call, room, target):
         call("pyunw_identify_code", target, bad, room.identity),
         call("pyunw_walk", target, bad, room.raw, ROOM, room.status),
         call("pyunw_capture", target, bad, room.frames, ROOM, room.status),
+        call("pyunw_exception_find", target, bad, room.exception),
+        call("pyunw_describe_exception", target, pyunw.pyunw_exception(bad, bad), room.exception_text),
         call("pyunw_frames_begin", target, bad, room.frame_cursor),
         call("pyunw_thread_find", target, bad, room.thread),
         call("pyunw_write_text", target, room.null, bad),

@@ -4,7 +4,8 @@ C parts of Python tests, compiled by the test that needs them.
     compile_shared("name", "helper.c", pyunwind=True)   -> path of a shared library, for ctypes or LD_PRELOAD
     compile_program("name", "main.c", pyunwind=True)    -> path of a program
 
-A source is a path, absolute or beside the calling test; or text of C, if it holds a line break. pyunwind=True lets it
+A source is a path, absolute or beside the calling test; or text of C, if it holds a line break. All sources of one that
+ends with .cc are C++. pyunwind=True lets it
 include <pyunwind.h> and links it with the libpyunwind.so under test. What was compiled is kept in
 $PYUNWIND_BUILD/tests-cache under a hash of all that went into it, so that the tests of every interpreter share it;
 several may ask for the same at once. Runs on CPython 3.8 to 3.15.
@@ -21,7 +22,9 @@ BUILD = os.environ["PYUNWIND_BUILD"]
 CACHE = os.path.join(BUILD, "tests-cache")
 INCLUDE = os.path.join(SOURCE, "include")
 COMPILER = os.environ.get("CC", "cc").split()
-FLAGS = ["-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-D_GNU_SOURCE"]
+CXX_COMPILER = os.environ.get("CXX", "c++").split()
+STANDARDS = {"c": ["-std=gnu11"], "c++": ["-std=gnu++17"]}
+FLAGS = ["-O2", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-D_GNU_SOURCE"]
 
 
 class CompileError(Exception):
@@ -42,7 +45,8 @@ def _compile(name, sources, kind, flags, pyunwind):
     texts = [_read_source(source) for source in sources]
     if pyunwind:
         flags = ["-I" + INCLUDE] + flags + ["-L" + BUILD, "-lpyunwind", "-Wl,-rpath," + BUILD]
-    command = COMPILER + FLAGS + kind
+    language = "c++" if any(source.endswith(".cc") for source in sources) else "c"
+    command = (CXX_COMPILER if language == "c++" else COMPILER) + STANDARDS[language] + FLAGS + kind
     digest = _digest(command + flags, texts, _headers() if pyunwind else [])
     path = os.path.join(CACHE, digest, name)
     if not os.path.exists(path):

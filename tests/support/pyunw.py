@@ -115,6 +115,21 @@ PYUNW_VALUE_DEPTH_MAX = 6
 PYUNW_VALUE_TRUNCATED = 1
 PYUNW_VALUE_UNREADABLE = 2
 
+# enum pyunw_exception_flags
+PYUNW_EXCEPTION_RAISED = 1
+PYUNW_EXCEPTION_HANDLED = 2
+PYUNW_EXCEPTION_NOT_MADE = 4
+
+PYUNW_EXCEPTION_TYPE_SIZE = 512
+PYUNW_EXCEPTION_MESSAGE_SIZE = 1024
+
+# enum pyunw_exception_text_flags
+PYUNW_EXCEPTION_TYPE_TRUNCATED = 1
+PYUNW_EXCEPTION_TYPE_UNREADABLE = 2
+PYUNW_EXCEPTION_MESSAGE_TRUNCATED = 4
+PYUNW_EXCEPTION_MESSAGE_UNREADABLE = 8
+PYUNW_EXCEPTION_MESSAGE_IS_ARGUMENTS = 16
+
 # ---- Structures -----------------------------------------------------------------------------------------------------
 
 pyunw_addr = c_uint64
@@ -303,6 +318,27 @@ class pyunw_value_limits(Structure):
     _fields_ = [("size", c_size_t), ("depth", c_int), ("items", c_int), ("characters", c_int)]
 
 
+class pyunw_exception(Structure):
+    _fields_ = [("object", pyunw_addr), ("type", pyunw_addr), ("flags", c_uint32), ("reserved", c_uint32)]
+
+
+class pyunw_exception_text(Structure):
+    _fields_ = [
+        ("flags", c_uint32),
+        ("type_length", c_uint16),
+        ("message_length", c_uint16),
+        ("type", c_uint8 * PYUNW_EXCEPTION_TYPE_SIZE),
+        ("message", c_uint8 * PYUNW_EXCEPTION_MESSAGE_SIZE),
+    ]
+
+    def text(self, field):
+        """The text of "type" or "message" as a str; that it is UTF-8 and ends with a NUL is checked."""
+        data, length = bytes(getattr(self, field)), getattr(self, field + "_length")
+        if length >= len(data) or data[length] != 0:
+            raise ValueError("%s of %d bytes does not end with a NUL inside its buffer" % (field, length))
+        return data[:length].decode("utf-8")
+
+
 # ---- Functions ------------------------------------------------------------------------------------------------------
 
 _TARGET = POINTER(pyunw_target)
@@ -337,6 +373,8 @@ PROTOTYPES = {
         c_int,
         [_TARGET, pyunw_addr, POINTER(pyunw_value_limits), c_void_p, c_size_t, POINTER(c_uint32)],
     ),
+    "pyunw_exception_find": (c_int, [_TARGET, pyunw_addr, POINTER(pyunw_exception)]),
+    "pyunw_describe_exception": (c_int, [_TARGET, POINTER(pyunw_exception), POINTER(pyunw_exception_text)]),
     "pyunw_capture": (c_int, [_TARGET, pyunw_addr, POINTER(pyunw_frame), c_int, _STATUS]),
     "pyunw_capture_current": (c_int, [_TARGET, POINTER(pyunw_frame), c_int, _STATUS]),
     "pyunw_write_text": (c_int, [_TARGET, c_int, pyunw_addr]),

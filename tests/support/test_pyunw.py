@@ -1,8 +1,8 @@
 # interpreters: host
 """
-tests/support/pyunw.py against include/pyunwind.h as the C compiler sees it: every constant, every structure's size and
-every member's offset and size; that each declared function has a prototype there with that many parameters; and that
-the library exports it.
+tests/support/pyunw.py against include/pyunwind.h, and crash.py against pyunwind_crash.h, as the C compiler sees them:
+every constant, every structure's size and every member's offset and size; that each declared function has a prototype
+there with that many parameters; and that the library exports it.
 """
 
 import ctypes
@@ -14,14 +14,15 @@ import sys
 SUPPORT = os.path.join(os.environ["PYUNWIND_SOURCE"], "tests", "support")
 sys.path.insert(0, SUPPORT)
 
+import crash
 import pyunw
 from compile import compile_program
 
-HEADER = os.path.join(os.environ["PYUNWIND_SOURCE"], "include", "pyunwind.h")
+INCLUDE = os.path.join(os.environ["PYUNWIND_SOURCE"], "include")
 
 
-def header_code():
-    with open(HEADER, encoding="utf-8") as file:
+def header_code(header):
+    with open(os.path.join(INCLUDE, header), encoding="utf-8") as file:
         return re.sub(r"/\*.*?\*/", "", file.read(), flags=re.S)
 
 
@@ -46,8 +47,8 @@ def functions_of(code):
     return found
 
 
-def numbers_of_compiler(constants, structures):
-    lines = ["#include <stdio.h>", "#include <pyunwind.h>", "int main(void)", "{"]
+def numbers_of_compiler(header, constants, structures):
+    lines = ["#include <stdio.h>", "#include <%s>" % header, "int main(void)", "{"]
     for name in constants:
         lines.append('    printf("%s %%d\\n", (int)%s);' % (name, name))
     for name, members in structures.items():
@@ -62,41 +63,53 @@ def numbers_of_compiler(constants, structures):
     return [line.split() for line in output.decode().splitlines()]
 
 
-def number_of_binding(name):
+def number_of_binding(binding, name):
     if "." in name:
         structure, member = name.split(".")
-        field = getattr(getattr(pyunw, structure), member)
+        field = getattr(getattr(binding, structure), member)
         return [field.offset, field.size]
-    value = getattr(pyunw, name)
+    value = getattr(binding, name)
     return [value if isinstance(value, int) else ctypes.sizeof(value)]
 
 
-def main():
-    code = header_code()
+def compare(header, binding):
+    """(what is wrong, numbers compared, functions compared)"""
+    code = header_code(header)
     constants, structures, functions = constants_of(code), structures_of(code), functions_of(code)
-    assert len(constants) > 50 and len(structures) > 12 and len(functions) > 20, "the header was not understood"
     wrong = []
-    compared = numbers_of_compiler(constants, structures)
+    compared = numbers_of_compiler(header, constants, structures)
     for name, *numbers in compared:
-        if number_of_binding(name) != [int(number) for number in numbers]:
-            wrong.append("%s: header %s, binding %s" % (name, numbers, number_of_binding(name)))
+        if number_of_binding(binding, name) != [int(number) for number in numbers]:
+            wrong.append("%s: header %s, binding %s" % (name, numbers, number_of_binding(binding, name)))
     for name, members in structures.items():
-        bound = [field[0] for field in getattr(pyunw, name)._fields_]
+        bound = [field[0] for field in getattr(binding, name)._fields_]
         if bound != members:
             wrong.append("%s: header has the members %s, binding %s" % (name, members, bound))
     for name, count in functions.items():
-        if name not in pyunw.PROTOTYPES or len(pyunw.PROTOTYPES[name][1]) != count:
+        if name not in binding.PROTOTYPES or len(binding.PROTOTYPES[name][1]) != count:
             wrong.append("%s: not bound with its %d parameters" % (name, count))
         elif not hasattr(pyunw.lib.dll, name):
             wrong.append("%s: declared, but not exported" % name)
-    wrong += ["%s: bound, but not declared" % name for name in sorted(set(pyunw.PROTOTYPES) - set(functions))]
+    wrong += ["%s: bound, but not declared" % name for name in sorted(set(binding.PROTOTYPES) - set(functions))]
     wrong += [
         "%s: bound, but not in the header" % name
-        for name in sorted(vars(pyunw))
+        for name in sorted(vars(binding))
         if name.startswith("PYUNW_") and name not in constants
     ]
+    return wrong, len(compared), len(functions)
+
+
+def main():
+    wrong, numbers, functions = compare("pyunwind.h", pyunw)
+    assert numbers > 100 and functions > 20, "the header was not understood"
+    wrong_of_crash, numbers_of_crash, functions_of_crash = compare("pyunwind_crash.h", crash)
+    assert numbers_of_crash > 15 and functions_of_crash >= 5, "the header of the crash tracker was not understood"
+    wrong += wrong_of_crash
     print("\n".join(wrong))
-    print("%d numbers and %d functions of the header compared, %d wrong" % (len(compared), len(functions), len(wrong)))
+    print(
+        "%d numbers and %d functions of the headers compared, %d wrong"
+        % (numbers + numbers_of_crash, functions + functions_of_crash, len(wrong))
+    )
     return 1 if wrong else 0
 
 
