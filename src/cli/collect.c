@@ -13,6 +13,7 @@
 #include "crash_snapshot.h"
 #include "deliver.h"
 #include "finish.h"
+#include "tracer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -190,6 +191,7 @@ static enum outcome read_process(const struct collect *collect, json_t *document
         read_what_may_be_read(collect, &wish, document);
         return OUTCOME_WRITE;
     }
+    (void)tracer_ask_to_let_go(collect->pid);
     int err = crash_snapshot_read(collect->pid, &wish, &crash, message, sizeof message);
     if (err == PYUNW_ERR_PERMISSION) {
         outcome = OUTCOME_REFUSED;

@@ -13,15 +13,12 @@
 
 /* ---- Python ---- */
 
-static void read_python(const struct standing *standing, const struct crash_wish *wish, struct crash_snapshot *crash,
-                        pyunw_target *target)
+/* err: of the opening of the target. */
+static void read_threads(const pyunw_target *target, int err, const struct crash_wish *wish,
+                         struct crash_snapshot *crash)
 {
-    static char room[1 << 21]; /* for the pages that are read of the process */
-    const pyunw_options options = {.size = sizeof options, .room = room, .room_size = sizeof room};
     struct snapshot *snapshot = &crash->snapshot;
     pyunw_target_info about;
-    *target = (pyunw_target){0};
-    int err = pyunw_open_paused(target, standing->pause, &options);
     crash->has_python = err != PYUNW_ERR_NO_PYTHON;
     crash->python_error = err;
     crash->is_finalizing = -1;
@@ -34,7 +31,16 @@ static void read_python(const struct standing *standing, const struct crash_wish
     snapshot->with_locals = wish->locals;
     snapshot->list_error = snapshot_read_threads(target, true, snapshot);
     crash->is_finalizing = pyunw_is_finalizing(target);
-    native_ids_match(snapshot);
+}
+
+static void read_python(const struct standing *standing, const struct crash_wish *wish, struct crash_snapshot *crash,
+                        pyunw_target *target)
+{
+    static char room[1 << 21]; /* for the pages that are read of the process */
+    const pyunw_options options = {.size = sizeof options, .room = room, .room_size = sizeof room};
+    *target = (pyunw_target){0};
+    read_threads(target, pyunw_open_paused(target, standing->pause, &options), wish, crash);
+    native_ids_match(&crash->snapshot);
 }
 
 /* ---- Threads that Python does not know ---- */
@@ -200,6 +206,51 @@ int crash_snapshot_read_crashed(pid_t pid, const struct crash_wish *wish, struct
     crash->abort_message = abort_message_read(pid, crash->modules, crash->module_count);
     native_stacks_describe(snapshot);
     return err;
+}
+
+/* Of the main thread alone: the others have ended, or cannot be asked for their registers. */
+static void read_ending_native(pid_t pid, const struct crash_wish *wish, const pyunw_target *target,
+                               struct crash_snapshot *crash)
+{
+    struct snapshot *snapshot = &crash->snapshot;
+    const pyunw_options options = {
+        .size = sizeof options, .message = crash->why_native, .message_size = sizeof crash->why_native};
+    int err = pyunw_native_open_pid(&snapshot->native, pid, &options);
+    if (err < 0)
+        return;
+    snapshot->crash = (struct crash){.is_known = true, .thread = wish->thread, .context = wish->context};
+    (void)native_stacks_read(target, snapshot);
+    snapshot->crash = (struct crash){0}; /* it has not crashed */
+    for (size_t n = 0; n < snapshot->thread_count; n++) {
+        struct thread *thread = &snapshot->threads[n];
+        if (thread->native == NULL || thread->task->id == wish->thread)
+            continue;
+        native_stack_free(thread->native);
+        thread->native = NULL;
+    }
+    read_modules(crash);
+}
+
+void crash_snapshot_describe_ending(struct crash_snapshot *crash)
+{
+    native_stacks_describe(&crash->snapshot);
+}
+
+void crash_snapshot_read_ending(pid_t pid, const struct crash_wish *wish, struct crash_snapshot *crash)
+{
+    struct process_info *info = &crash->snapshot.info;
+    pyunw_target own = {0};
+    const pyunw_target *target = wish->target != NULL ? wish->target : &own;
+    *crash = (struct crash_snapshot){0};
+    read_threads(target, wish->target != NULL ? 0 : pyunw_open_pid(&own, pid, NULL), wish, crash);
+    (void)process_info_read(pid, info);
+    for (size_t n = 0; n < info->task_count; n++)
+        info->tasks[n].state = 0; /* it tells of the end, not of before */
+    native_ids_match(&crash->snapshot);
+    crash->maps = read_maps(pid);
+    if (wish->context != 0)
+        read_ending_native(pid, wish, target, crash);
+    pyunw_close(&own);
 }
 
 void crash_snapshot_free(struct crash_snapshot *crash)

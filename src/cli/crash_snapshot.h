@@ -16,6 +16,8 @@ struct crash_wish {
     bool native;
     bool locals;
     int limit; /* milliseconds that it may stand */
+    /* Its interpreter, where that is open already; NULL: it is to be opened. Of a process that ends only. */
+    const pyunw_target *target;
 };
 
 struct crash_snapshot {
@@ -44,6 +46,15 @@ int crash_snapshot_read(pid_t pid, const struct crash_wish *wish, struct crash_s
  * other threads nothing. 0, or why not. What was read is to be freed, also then.
  */
 int crash_snapshot_read_crashed(pid_t pid, const struct crash_wish *wish, struct crash_snapshot *crash);
+
+/*
+ * Read a process that stands before its end, held by the caller: all Python stacks, and by wish->context the native one
+ * of its main thread. Its other threads may be gone. What was read is to be freed.
+ */
+void crash_snapshot_read_ending(pid_t pid, const struct crash_wish *wish, struct crash_snapshot *crash);
+
+/* The part of it that needs the process no more, and takes the longer time. */
+void crash_snapshot_describe_ending(struct crash_snapshot *crash);
 
 void crash_snapshot_free(struct crash_snapshot *crash);
 

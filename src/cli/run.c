@@ -31,6 +31,7 @@ enum key {
     KEY_KEEP,
     KEY_HOOK,
     KEY_REPORT_FD,
+    KEY_TRACE_KILLS,
 };
 
 static const char documentation[] =
@@ -53,10 +54,12 @@ static const struct argp_option option_list[] = {
     {"keep", KEY_KEEP, "N", 0, "Keep the N newest reports (100); -1: all", 0},
     {"hook", KEY_HOOK, "COMMAND", 0, "Run by /bin/sh on each report, which is $1", 0},
     {"report-fd", KEY_REPORT_FD, "N", 0, "Write reports to descriptor N, too", 0},
+    {"trace-kills", KEY_TRACE_KILLS, NULL, 0, "Trace all processes, to read the stacks of one that is killed", 0},
     {0},
 };
 
 struct run {
+    bool trace_kills;
     char **command; /* NULL: none was given */
 };
 
@@ -161,6 +164,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case KEY_REPORT_FD:
         set_descriptor(state, argument);
+        return 0;
+    case KEY_TRACE_KILLS:
+        run->trace_kills = true;
         return 0;
     case ARGP_KEY_ARG:
         /* From here on all is the program's. */
@@ -304,7 +310,8 @@ int cli_run(int argc, char **argv)
     argp_err_exit_status = MONITOR_FAILED;
     if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &run) != 0)
         return MONITOR_FAILED;
-    struct monitor_wish wish = {.command = run.command, .preload = preload, .folder = -1, .output = -1};
+    struct monitor_wish wish = {
+        .command = run.command, .preload = preload, .folder = -1, .output = -1, .trace_kills = run.trace_kills};
     if (!find_preload(preload) || !open_folder(&wish.folder))
         return MONITOR_FAILED;
     output = getenv("PYUNWIND_REPORT_FD");

@@ -3,7 +3,9 @@
  */
 #include "death.h"
 
+#include "crash_document.h"
 #include "crash_options.h"
+#include "crash_snapshot.h"
 #include "deliver.h"
 #include "finish.h"
 #include "memory_kill.h"
@@ -12,6 +14,7 @@
 #include "report_folder.h"
 #include "report_name.h"
 #include "signal_names.h"
+#include "trace.h"
 #include "tree.h"
 
 #include <signal.h>
@@ -243,7 +246,7 @@ static void diagnose(json_t *document, const struct death *death)
     const char *name = signal_name(death->signal);
     const char *cause = NULL;
     const char *words = NULL;
-    if (memory_kill_find(death->process, evidence)) {
+    if (death->signal == SIGKILL && memory_kill_find(death->process, evidence)) {
         cause = "out_of_memory";
         words = "The kernel killed the process for want of memory";
     } else if (death->signal == SIGKILL) {
@@ -288,6 +291,78 @@ static bool write_report(const struct monitor_wish *wish, const struct death *de
     bool good = deliver(wish, document, base, NULL);
     json_decref(document);
     return good;
+}
+
+/* ---- A report of a process that stands before its end ---- */
+
+static bool is_unseen(const struct death *death)
+{
+    const struct traces traces = find_traces(death);
+    return !traces.finished && traces.partial[0] == '\0';
+}
+
+/* The memory that it had: of the last look at it, unless it has more now; after an OOM kill it has less from now on. */
+static void keep_memory(const struct watched *process)
+{
+    json_t *before = json_object_get(process->figures, "memory");
+    json_t *now = process_memory(process->pid);
+    json_int_t resident = json_integer_value(json_object_get(now, "resident"));
+    if (json_is_object(now) && resident >= json_integer_value(json_object_get(before, "resident")))
+        (void)json_object_set(process->figures, "memory", now);
+    json_decref(now);
+}
+
+static struct crash_wish wish_of(const struct watched *process)
+{
+    return (struct crash_wish){
+        .thread = process->pid,
+        .target = process->has_target ? &process->target : NULL,
+        .native = crash_option_is_set("PYUNWIND_NATIVE", true),
+        .locals = crash_option_is_set("PYUNWIND_LOCALS", false),
+    };
+}
+
+/* Of one that is killed for want of memory nothing is there any more after two seconds, and before this process may
+ * have to wait for every page: its stacks come first. */
+bool death_read(const struct death *death, struct crash_snapshot *crash)
+{
+    struct crash_wish wish = wish_of(death->process);
+    bool killed = death->signal == SIGKILL;
+    if (!death->process->is_python || !is_of_interest(death->signal) || (!killed && !is_unseen(death)))
+        return false;
+    if (wish.native)
+        wish.context = trace_save_registers(wish.thread);
+    crash_snapshot_read_ending(wish.thread, &wish, crash);
+    keep_memory(death->process);
+    if (!killed || is_unseen(death))
+        return true;
+    crash_snapshot_free(crash);
+    return false;
+}
+
+void death_report_read(const struct monitor_wish *wish, const struct death *death, struct crash_snapshot *crash)
+{
+    char base[REPORT_NAME_SIZE];
+    const struct report_name name = {.seconds = time(NULL), .pid = death->process->inner_pid};
+    json_t *document = bare_document(death);
+    crash_snapshot_describe_ending(crash);
+    if (document != NULL && crash_document_complete(document, crash, crash_option_is_set("PYUNWIND_COMMAND", true))) {
+        (void)json_object_set_new(document, "memory", json_null());
+        take_figures(document, death);
+        diagnose(document, death);
+        report_name_base(&name, base);
+        (void)deliver(wish, document, base, NULL);
+    }
+    json_decref(document);
+}
+
+void death_rehearse(const struct watched *process)
+{
+    struct crash_snapshot crash;
+    struct crash_wish wish = wish_of(process);
+    wish.context = wish.native ? 1 : 0; /* where nothing is: its stack is walked no further */
+    crash_snapshot_read_ending(process->pid, &wish, &crash);
+    crash_snapshot_free(&crash);
 }
 
 bool death_report(const struct monitor_wish *wish, const struct death *death, bool last_chance)

@@ -5,6 +5,7 @@
 #ifndef PYUNW_MONITOR_DEATH_H
 #define PYUNW_MONITOR_DEATH_H
 
+#include "crash_snapshot.h"
 #include "monitor.h"
 #include "watched.h"
 
@@ -33,5 +34,20 @@ struct death {
  * where the report is in work still (the sidecar lives): ask again when a child has ended.
  */
 bool death_report(const struct monitor_wish *wish, const struct death *death, bool last_chance);
+
+/*
+ * Read a process that stands before its end (trace.h): all Python stacks, and the native one of its main thread. False
+ * where no report is wanted, or there is one already. What was read is to be freed.
+ */
+bool death_read(const struct death *death, struct crash_snapshot *crash);
+
+/* Write the report of what was read. The process may have ended. */
+void death_report_read(const struct monitor_wish *wish, const struct death *death, struct crash_snapshot *crash);
+
+/*
+ * Read a process that goes on, for nothing but what that leaves in this one: all memory that it takes, so that none has
+ * to be had when there is none.
+ */
+void death_rehearse(const struct watched *process);
 
 #endif

@@ -10,6 +10,7 @@
 #include "ending.h"
 #include "job.h"
 #include "start.h"
+#include "trace.h"
 #include "watched.h"
 
 #include <errno.h>
@@ -18,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ptrace.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -25,6 +27,9 @@
 
 /* Milliseconds: a process is looked at soon after the program's start, then ever more seldom. */
 enum { LOOK_FIRST = 5, LOOK_LAST = 1000, LOOK_COST = 100, LOOK_SELDOM = 5000, SIDECAR_PATIENCE = 15000, EVENTS = 64 };
+
+/* The program has begun by then, so that there is something to read. */
+enum { REHEARSAL = 40 };
 
 /* A death whose report is in work still. */
 struct unsettled {
@@ -50,6 +55,7 @@ struct monitor {
     struct passed_on passed_on;
     int64_t next_look;
     int64_t pause; /* until the next look */
+    bool has_rehearsed;
 };
 
 /* ---- Look ---- */
@@ -61,6 +67,21 @@ static void on_added(struct watched *watched, void *data)
     struct epoll_event event = {.events = EPOLLIN, .data.u64 = (uint64_t)watched->pid};
     if (watched->pidfd >= 0)
         (void)epoll_ctl(monitor->events, EPOLL_CTL_ADD, watched->pidfd, &event);
+}
+
+static void trace_all(struct monitor *monitor)
+{
+    for (size_t n = 0; n < monitor->watched.count; n++) {
+        struct watched *process = monitor->watched.entries[n];
+        trace_begin(process);
+        if (process->is_python && !process->has_target)
+            watched_open(process);
+        if (process->has_target && !monitor->has_rehearsed && monitor->pause >= REHEARSAL) {
+            monitor->has_rehearsed = true;
+            death_rehearse(process);
+            trace_lock();
+        }
+    }
 }
 
 /* Milliseconds of this process's own work. */
@@ -75,6 +96,8 @@ static void look(struct monitor *monitor)
 {
     int64_t before = work_done();
     watched_look(&monitor->watched, on_added, monitor);
+    if (monitor->wish->trace_kills)
+        trace_all(monitor);
     monitor->pause = monitor->pause * 2 < LOOK_LAST ? monitor->pause * 2 : LOOK_LAST;
     int64_t at_least = (work_done() - before) * LOOK_COST;
     if (at_least > LOOK_SELDOM)
@@ -152,27 +175,104 @@ static void reap(struct monitor *monitor, pid_t pid)
     settle_all(monitor, false);
 }
 
-/* All that has become of children since. */
+/* ---- Stops ---- */
+
+static void stop_job(struct monitor *monitor, int signal)
+{
+    /* Who is traced by a stopped process would wait for it at its next signal. */
+    trace_let_all_go(&monitor->watched);
+    job_stop(monitor->program, signal);
+    monitor->next_look = 0;
+}
+
+/* One that ends may be read once more, if nobody has told of its death yet. */
+static void on_end(const struct monitor *monitor, struct watched *process, int status)
+{
+    const struct death death = {
+        .process = process,
+        .signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0,
+        .passed_on = process->pid == monitor->program ? &monitor->passed_on : NULL,
+    };
+    struct crash_snapshot crash;
+    bool good = false;
+    if (death.signal != 0) {
+        watched_look_at_end(process);
+        good = death_read(&death, &crash);
+    }
+    trace_end(process);
+    if (!good)
+        return;
+    death_report_read(monitor->wish, &death, &crash);
+    crash_snapshot_free(&crash);
+}
+
+static void on_trace_stop(struct monitor *monitor, pid_t pid, int stop)
+{
+    int how = 0;
+    struct watched *process = watched_find(&monitor->watched, pid);
+    if (process == NULL) {
+        process = watched_add(&monitor->watched, pid);
+        if (process != NULL)
+            on_added(process, monitor);
+    }
+    if (process == NULL) {
+        (void)ptrace(PTRACE_DETACH, pid, 0L, stop >> 8 == 0 ? (long)stop : 0L);
+        return;
+    }
+    switch (trace_take_stop(process, stop, &how)) {
+    case TRACE_GOES_ON:
+        break;
+    case TRACE_STOPPED:
+        if (pid == monitor->program)
+            stop_job(monitor, how);
+        break;
+    case TRACE_ENDS:
+        on_end(monitor, process, how);
+        break;
+    }
+}
+
+static void on_stops(struct monitor *monitor)
+{
+    siginfo_t info = {0};
+    const int what = WSTOPPED | WNOHANG | __WALL;
+    while (waitid(P_ALL, 0, &info, what) == 0 && info.si_pid != 0) {
+        if (info.si_code == CLD_TRAPPED)
+            on_trace_stop(monitor, info.si_pid, info.si_status);
+        else if (info.si_pid == monitor->program && !monitor->has_ended)
+            stop_job(monitor, info.si_status);
+        info.si_pid = 0;
+    }
+}
+
+/* All that has become of children, and of those that are traced, since. */
 static void on_children(struct monitor *monitor)
 {
     siginfo_t info = {0};
+    on_stops(monitor);
     while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0) {
         reap(monitor, info.si_pid);
         info.si_pid = 0;
     }
-    info.si_pid = 0;
-    if (!monitor->has_ended && waitid(P_PID, (id_t)monitor->program, &info, WSTOPPED | WNOHANG) == 0 &&
-        info.si_pid == monitor->program)
-        job_stop(monitor->program, info.si_status);
 }
 
 /* ---- Events ---- */
+
+/* A sidecar (src/cli/tracer.h) is to read the process that it is a child of, and has to trace it for that. */
+static void on_request(struct monitor *monitor, pid_t sidecar)
+{
+    struct watched *process = watched_find(&monitor->watched, process_parent(sidecar));
+    if (process != NULL)
+        trace_let_go(process, true);
+}
 
 static void on_signals(struct monitor *monitor)
 {
     struct signalfd_siginfo info;
     bool children = false;
     while (read(monitor->signals, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (info.ssi_signo == SIGCHLD && info.ssi_code == SI_QUEUE)
+            on_request(monitor, (pid_t)info.ssi_pid);
         if (info.ssi_signo == SIGCHLD)
             children = true;
         else if (!monitor->has_ended && job_pass_on(monitor->program, &info))
@@ -248,6 +348,13 @@ int monitor_run(const struct monitor_wish *wish)
     struct monitor monitor = {.wish = wish, .pause = LOOK_FIRST};
     struct found found;
     int exit_status = MONITOR_FAILED;
+    char message[256];
+    if (wish->trace_kills && !trace_try(message, sizeof message)) {
+        (void)fprintf(stderr, "pyunwind run: --trace-kills is not possible here: %s\n", message);
+        return MONITOR_FAILED;
+    }
+    if (wish->trace_kills)
+        trace_reserve();
     if (!start_prepare(&found)) {
         (void)fprintf(stderr, "pyunwind run: the program cannot be monitored: %s\n", strerror(errno));
         return MONITOR_FAILED;

@@ -16,6 +16,7 @@ struct monitor_wish {
     const char *preload; /* path of libpyunwind-preload.so */
     int folder;          /* of reports, open; options of reports are in the environment (docs/crash.md) */
     int output;          /* PYUNWIND_REPORT_FD; less than 0: none */
+    bool trace_kills;    /* trace all processes, so that one that is killed can be read */
 };
 
 /*

@@ -39,8 +39,7 @@ static bool maps_python(const char *maps)
     return false;
 }
 
-/* The command itself, which maps the files of the interpreter that it reads. */
-static bool is_command(pid_t pid)
+bool watched_is_command(pid_t pid)
 {
     char path[64];
     struct stat own;
@@ -55,7 +54,7 @@ static bool has_python(struct watched *watched)
 {
     char path[64];
     size_t size = 0;
-    if (is_command(watched->pid))
+    if (watched_is_command(watched->pid)) /* it maps the files of the interpreter that it reads */
         return false;
     (void)snprintf(path, sizeof path, "/proc/%d/maps", (int)watched->pid);
     char *maps = read_whole_list(path, &size);
@@ -80,8 +79,27 @@ static void take(struct watched *watched, const char *key, json_t *value)
     json_decref(value);
 }
 
+/* It may have been moved to another. */
+static void read_control_group(struct watched *watched)
+{
+    char *group = control_group_read(watched->pid);
+    json_t *text = group != NULL ? json_string(group) : NULL;
+    const char *known = watched->info.control_group;
+    if (text == NULL || (known != NULL && strcmp(known, group) == 0)) {
+        json_decref(text);
+        free(group);
+        return;
+    }
+    free(watched->info.control_group);
+    watched->info.control_group = group;
+    watched->oom_kills = -1; /* the counter is another's, too */
+    watched->oom_kills_before = -1;
+    (void)json_object_set_new(watched->figures, "cgroup", text);
+}
+
 static void read_figures(struct watched *watched)
 {
+    read_control_group(watched);
     const json_t *memory = json_object_get(watched->figures, "memory");
     take(watched, "limits", process_limits(watched->pid));
     json_t *now = process_memory(watched->pid);
@@ -98,6 +116,13 @@ static void read_figures(struct watched *watched)
     take(watched, "memory", now);
 }
 
+static void close_target(struct watched *watched)
+{
+    if (watched->has_target)
+        pyunw_close(&watched->target);
+    watched->has_target = false;
+}
+
 /* What a process tells of itself until it executes another program. False: it has ended. */
 static bool read_program(struct watched *watched)
 {
@@ -112,6 +137,7 @@ static bool read_program(struct watched *watched)
         if (watched->info.tasks[n].id == watched->pid)
             main_task = &watched->info.tasks[n];
     }
+    close_target(watched);
     watched->inner_pid = main_task != NULL && main_task->inner_id > 0 ? main_task->inner_id : watched->pid;
     watched->is_python = false;
     watched->was_asked = false;
@@ -137,6 +163,27 @@ static void look_at(struct watched *watched)
     read_figures(watched); /* also of what may turn out to be Python only later */
 }
 
+void watched_open(struct watched *watched)
+{
+    static char room[1 << 21]; /* one process is read at a time */
+    const pyunw_options options = {.size = sizeof options, .room = room, .room_size = sizeof room};
+    int err = pyunw_open_pid(&watched->target, watched->pid, &options);
+    watched->has_target = err == PYUNW_OK; /* one that is not initialized yet is opened anew */
+    if (err == PYUNW_ERR_NOT_INITIALIZED || err == PYUNW_ERR_FINALIZED)
+        pyunw_close(&watched->target);
+}
+
+void watched_look_at_end(struct watched *watched)
+{
+    if (process_info_fate(&watched->info) == PROCESS_REPLACED_PROGRAM)
+        (void)read_program(watched);
+    watched->was_asked = false;
+    watched->is_python = watched->is_python || has_python(watched);
+    /* The kernel may have begun to take its memory: the figures of before are kept. */
+    if (watched->is_python && !json_is_object(json_object_get(watched->figures, "memory")))
+        read_figures(watched);
+}
+
 /* ---- The list ---- */
 
 struct watched *watched_find(const struct watched_list *list, pid_t pid)
@@ -153,6 +200,7 @@ static void free_one(struct watched *watched)
     if (watched->pidfd >= 0)
         (void)close(watched->pidfd);
     process_info_free(&watched->info);
+    close_target(watched);
     json_decref(watched->figures);
     free(watched);
 }
@@ -188,7 +236,7 @@ static struct watched *make(struct watched_list *list, pid_t pid)
     return watched;
 }
 
-static struct watched *add(struct watched_list *list, pid_t pid)
+struct watched *watched_add(struct watched_list *list, pid_t pid)
 {
     struct watched *watched = make(list, pid);
     if (watched == NULL)
@@ -202,13 +250,32 @@ static struct watched *add(struct watched_list *list, pid_t pid)
     return watched;
 }
 
+/* What was seen of it, if it was of another program than the one of this name. */
+static void forget_another(struct watched *watched, const char *name, size_t size)
+{
+    const struct process_info *info = &watched->info;
+    for (size_t n = 0; n < info->task_count; n++) {
+        const struct task *task = &info->tasks[n];
+        if (task->id == watched->pid && task->name_length + 1 == size && memcmp(task->name, name, size - 1) == 0)
+            return;
+    }
+    process_info_free(&watched->info);
+    watched->info = (struct process_info){0};
+    json_decref(watched->figures);
+    watched->figures = NULL;
+}
+
 void watched_judge_by_name(struct watched *watched)
 {
     char path[64];
     size_t size = 0;
+    if (watched->is_python)
+        return;
     (void)snprintf(path, sizeof path, "/proc/%d/comm", (int)watched->pid);
-    char *name = read_whole_file(path, &size);
-    watched->is_python = watched->is_python || (name != NULL && has_prefix(name, "python"));
+    char *name = read_whole_file(path, &size); /* with a line's end */
+    watched->is_python = name != NULL && has_prefix(name, "python");
+    if (watched->is_python)
+        forget_another(watched, name, size);
     free(name);
 }
 
@@ -232,7 +299,7 @@ void watched_look(struct watched_list *list, void (*added)(struct watched *watch
         if (watched != NULL && process_info_fate(&watched->info) == PROCESS_ENDED)
             continue; /* its end is about to be told */
         if (is_new)
-            watched = add(list, pids[n]);
+            watched = watched_add(list, pids[n]);
         if (watched != NULL && is_new)
             added(watched, data);
         if (watched != NULL)

@@ -15,6 +15,7 @@ BUILD = os.environ["PYUNWIND_BUILD"]
 COMMAND = os.path.join(BUILD, "pyunwind")
 FOLDER = os.path.join(os.getcwd(), "reports")
 LIMIT = 60
+OPTIONS = []  # of `pyunwind run`, in all that follows
 
 failures = []
 
@@ -36,7 +37,17 @@ def environment(**more):
 
 
 def under(command, options=()):
-    return [COMMAND, "run", "--report-dir", FOLDER, *options, *command]
+    return [COMMAND, "run", "--report-dir", FOLDER, *OPTIONS, *options, *command]
+
+
+def may_trace():
+    """Whether --trace-kills is possible here; else it says why not."""
+    outcome = run([COMMAND, "run", "--report-dir", FOLDER, "--trace-kills", "true"])
+    if outcome.status == 0:
+        return True
+    check(outcome.status == 125 and b"--trace-kills is not possible here: " in outcome.errors, outcome.errors)
+    print("NOT CHECKED with --trace-kills:", outcome.errors.decode(errors="replace").strip())
+    return False
 
 
 def python(code, *arguments):

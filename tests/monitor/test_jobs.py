@@ -15,8 +15,8 @@ import sys
 import termios
 import time
 
-from running import (LIMIT, check, children_of, end, environment, finish, python, read_line, reports, run, start, state_of,
-                     under, wait_until)
+from running import (LIMIT, OPTIONS, check, children_of, end, environment, finish, may_trace, python, read_line, reports,
+                     run, start, state_of, under, wait_until)
 
 # Prints each signal that it sees; ends when it has seen SIGTERM twice, or a line.
 SHOW = r"""
@@ -273,8 +273,16 @@ def main():
     check_killed_monitor()
     check_orphans_reaped()
     first = check_first_process()
+    traced = may_trace()
+    if traced:
+        OPTIONS.append("--trace-kills")
+        check_passed_on()
+        check_stops()
+        check_terminal()
+        check_killed_monitor()
+        check_orphans_reaped()
     return finish("8 signals passed on; Ctrl-C, Ctrl-Z, fg as without pyunwind; stops followed; a killed monitor "
-                  "survived; orphans reaped; %s" % first)
+                  "survived; orphans reaped; %s; %s with --trace-kills" % (first, "the same" if traced else "NOT CHECKED"))
 
 
 sys.exit(main())

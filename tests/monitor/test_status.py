@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 
-from running import COMMAND, FOLDER, check, environment, finish, reports, run, under
+from running import COMMAND, FOLDER, OPTIONS, check, environment, finish, may_trace, reports, run, under
 
 FATAL = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGALRM, signal.SIGUSR1, signal.SIGUSR2,
          signal.SIGQUIT, signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL,
@@ -135,7 +135,14 @@ def main():
     check_inheritance()
     check_environment()
     check_pipe()
-    return finish("%d ends as without pyunwind; descriptors, mask, dispositions, limits as found" % count)
+    traced = may_trace()
+    if traced:
+        OPTIONS.append("--trace-kills")
+        check_statuses()
+        check_inheritance()
+        check_pipe()
+    return finish("%d ends as without pyunwind; descriptors, mask, dispositions, limits as found; %s with --trace-kills" % (
+        count, "the same" if traced else "NOT CHECKED"))
 
 
 sys.exit(main())
