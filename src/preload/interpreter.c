@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): glibc's are reserved names */
 PRELOAD_API int pthread_condattr_setclock(pthread_condattr_t *attributes, clockid_t clock)
 {
     static int (*next)(pthread_condattr_t *, clockid_t);

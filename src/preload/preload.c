@@ -64,14 +64,15 @@ static uint64_t parse_kept_first(void)
 static bool is_report_file(void)
 {
     struct stat status;
-    uint64_t device = 0;
-    uint64_t inode = 0;
+    char *end = NULL;
     const char *number = getenv("PYUNWIND_REPORT_FD");
     const char *file = getenv("PYUNWIND_REPORT_FD_FILE");
     if (number == NULL || fstat((int)strtol(number, NULL, 10), &status) != 0)
         return false;
-    return file == NULL || (sscanf(file, "%" SCNu64 ":%" SCNu64, &device, &inode) == 2 && device == status.st_dev &&
-                            inode == status.st_ino);
+    if (file == NULL)
+        return true;
+    uint64_t device = strtoull(file, &end, 10);
+    return *end == ':' && device == status.st_dev && strtoull(end + 1, NULL, 10) == status.st_ino;
 }
 
 /* ---- Installation ---- */

@@ -36,6 +36,7 @@ static int query(int signal, struct sigaction *old)
     return result;
 }
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): glibc's are reserved names */
 PRELOAD_API int sigaction(int signal, const struct sigaction *action, struct sigaction *old)
 {
     if (!has(pyunw_crash_settings.signals, signal) || is_ours(action))
@@ -47,6 +48,7 @@ PRELOAD_API int sigaction(int signal, const struct sigaction *action, struct sig
     return next_sigaction()(signal, action, old);
 }
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): glibc's are reserved names */
 PRELOAD_API sighandler_t signal(int number, sighandler_t handler)
 {
     static sighandler_t (*next)(int, sighandler_t);
