@@ -231,6 +231,21 @@ static void read_ending_native(pid_t pid, const struct crash_wish *wish, const p
     read_modules(crash);
 }
 
+/* Others have ended, by which the threads before 3.11 are told apart. */
+static void match_main(const struct crash_wish *wish, struct snapshot *snapshot)
+{
+    const struct task *task = NULL;
+    for (size_t n = 0; n < snapshot->info.task_count; n++) {
+        if (snapshot->info.tasks[n].id == wish->thread)
+            task = &snapshot->info.tasks[n];
+    }
+    for (size_t n = 0; n < snapshot->thread_count; n++) {
+        struct thread *thread = &snapshot->threads[n];
+        if (thread->task == NULL && wish->thread_pointer != 0 && thread->python.thread_id == wish->thread_pointer)
+            thread->task = task;
+    }
+}
+
 void crash_snapshot_describe_ending(struct crash_snapshot *crash)
 {
     native_stacks_describe(&crash->snapshot);
@@ -247,6 +262,7 @@ void crash_snapshot_read_ending(pid_t pid, const struct crash_wish *wish, struct
     for (size_t n = 0; n < info->task_count; n++)
         info->tasks[n].state = 0; /* it tells of the end, not of before */
     native_ids_match(&crash->snapshot);
+    match_main(wish, &crash->snapshot);
     crash->maps = read_maps(pid);
     if (wish->context != 0)
         read_ending_native(pid, wish, target, crash);

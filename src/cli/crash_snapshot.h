@@ -16,8 +16,10 @@ struct crash_wish {
     bool native;
     bool locals;
     int limit; /* milliseconds that it may stand */
-    /* Its interpreter, where that is open already; NULL: it is to be opened. Of a process that ends only. */
+    /* Of a process that ends: its interpreter, where that is open already; NULL: it is to be opened. And the pthread_t
+     * of its main thread; 0: not known. */
     const pyunw_target *target;
+    uint64_t thread_pointer;
 };
 
 struct crash_snapshot {

@@ -1,6 +1,6 @@
 /*
- * Ask the monitor by a queued SIGCHLD: it passes that on to nobody, and knows by its sender which process is meant,
- * whatever the numbers of processes are here and there.
+ * Ask the monitor by a queued SIGCHLD, which it passes on to nobody. Its value is the number that the process has for
+ * itself; the monitor, to which it may have another, finds it among those that the sender is below.
  */
 #include "tracer.h"
 
@@ -37,18 +37,18 @@ static bool is_this_command(pid_t pid)
            its.st_ino == own.st_ino;
 }
 
-bool tracer_ask_to_let_go(pid_t parent)
+bool tracer_ask_to_let_go(pid_t pid)
 {
     enum { TIMES = 200, MILLISECONDS = 5, ASKED_ANEW = 20 };
     for (int n = 0; n < TIMES; n++) {
-        pid_t tracer = tracer_of(parent);
+        pid_t tracer = tracer_of(pid);
         if (tracer == 0)
             return true;
         /* Signals of children are not counted: this one may have come together with another, and be lost in that. */
         if (n % ASKED_ANEW == 0 &&
-            (!is_this_command(tracer) || sigqueue(tracer, SIGCHLD, (union sigval){.sival_int = 0}) != 0))
+            (!is_this_command(tracer) || sigqueue(tracer, SIGCHLD, (union sigval){.sival_int = pid}) != 0))
             return false;
         (void)poll(NULL, 0, MILLISECONDS);
     }
-    return tracer_of(parent) == 0;
+    return tracer_of(pid) == 0;
 }

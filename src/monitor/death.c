@@ -331,7 +331,7 @@ bool death_read(const struct death *death, struct crash_snapshot *crash)
     if (!death->process->is_python || !is_of_interest(death->signal) || (!killed && !is_unseen(death)))
         return false;
     if (wish.native)
-        wish.context = trace_save_registers(wish.thread);
+        wish.context = trace_save_registers(wish.thread, &wish.thread_pointer);
     crash_snapshot_read_ending(wish.thread, &wish, crash);
     keep_memory(death->process);
     if (!killed || is_unseen(death))

@@ -258,12 +258,19 @@ static void on_children(struct monitor *monitor)
 
 /* ---- Events ---- */
 
-/* A sidecar (src/cli/tracer.h) is to read the process that it is a child of, and has to trace it for that. */
-static void on_request(struct monitor *monitor, pid_t sidecar)
+/* A sidecar (src/cli/tracer.h) is to read a process that it is below, and has to trace it for that. */
+static void on_request(const struct monitor *monitor, const struct signalfd_siginfo *info)
 {
-    struct watched *process = watched_find(&monitor->watched, process_parent(sidecar));
-    if (process != NULL)
-        trace_let_go(process, true);
+    enum { GENERATIONS = 4 };
+    pid_t pid = process_parent((pid_t)info->ssi_pid);
+    for (int n = 0; n < GENERATIONS && pid > 1; n++) {
+        struct watched *process = watched_find(&monitor->watched, pid);
+        if (process != NULL && process->inner_pid == info->ssi_int) {
+            trace_let_go(process, true);
+            return;
+        }
+        pid = process_parent(pid);
+    }
 }
 
 static void on_signals(struct monitor *monitor)
@@ -272,7 +279,7 @@ static void on_signals(struct monitor *monitor)
     bool children = false;
     while (read(monitor->signals, &info, sizeof info) == (ssize_t)sizeof info) {
         if (info.ssi_signo == SIGCHLD && info.ssi_code == SI_QUEUE)
-            on_request(monitor, (pid_t)info.ssi_pid);
+            on_request(monitor, &info);
         if (info.ssi_signo == SIGCHLD)
             children = true;
         else if (!monitor->has_ended && job_pass_on(monitor->program, &info))

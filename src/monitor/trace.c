@@ -219,6 +219,11 @@ static uint64_t stack_pointer(const struct user_regs_struct *registers)
     return registers->rsp;
 }
 
+static uint64_t thread_pointer_of(const struct user_regs_struct *registers)
+{
+    return registers->fs_base;
+}
+
 static void fill_context(ucontext_t *context, const struct user_regs_struct *registers)
 {
     greg_t *to = context->uc_mcontext.gregs;
@@ -248,6 +253,13 @@ static uint64_t stack_pointer(const struct user_regs_struct *registers)
     return registers->sp;
 }
 
+/* The C library's thread descriptor, which is the pthread_t, lies below what the register points to. */
+static uint64_t thread_pointer_of(const struct user_regs_struct *registers)
+{
+    (void)registers;
+    return 0; /* nothing says how far below */
+}
+
 static void fill_context(ucontext_t *context, const struct user_regs_struct *registers)
 {
     memcpy(context->uc_mcontext.regs, registers->regs, sizeof context->uc_mcontext.regs);
@@ -257,7 +269,7 @@ static void fill_context(ucontext_t *context, const struct user_regs_struct *reg
 
 #endif
 
-pyunw_addr trace_save_registers(pid_t pid)
+pyunw_addr trace_save_registers(pid_t pid, uint64_t *thread_pointer)
 {
     enum { RED_ZONE = 128, ALIGNMENT = 16 };
     /* What stands behind the general registers is not read; on aarch64 it is large. */
@@ -266,8 +278,10 @@ pyunw_addr trace_save_registers(pid_t pid)
     struct user_regs_struct registers;
     struct iovec given = {&registers, sizeof registers};
     context = (ucontext_t){0};
+    *thread_pointer = 0;
     if (ptrace(PTRACE_GETREGSET, pid, (void *)NT_PRSTATUS, &given) != 0)
         return 0;
+    *thread_pointer = thread_pointer_of(&registers);
     fill_context(&context, &registers);
     pyunw_addr at = (stack_pointer(&registers) - RED_ZONE - size) / ALIGNMENT * ALIGNMENT;
     const struct iovec here = {&context, size};

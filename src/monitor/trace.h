@@ -51,8 +51,9 @@ void trace_end(struct watched *process);
 
 /*
  * Put the registers of the main thread, which stands, into its memory, below its stack: as a signal's context, for
- * pyunw_native_walk_context(). 0 where that cannot be done. Only for one that ends.
+ * pyunw_native_walk_context(). 0 where that cannot be done. Only for one that ends. thread_pointer: out, its pthread_t;
+ * 0: not known.
  */
-pyunw_addr trace_save_registers(pid_t pid);
+pyunw_addr trace_save_registers(pid_t pid, uint64_t *thread_pointer);
 
 #endif
