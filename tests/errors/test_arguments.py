@@ -72,6 +72,8 @@ def target_calls():
         "pyunw_capture_current": lambda t: lib.pyunw_capture_current(t, frames, 4, status),
         "pyunw_write_text": lambda t: lib.pyunw_write_text(t, 1, 0),
         "pyunw_write_text_threads": lambda t: lib.pyunw_write_text_threads(t, 1, 0, 0, 0),
+        "pyunw_write_text_with": lambda t: lib.pyunw_write_text_with(t, 1, 0, None),
+        "pyunw_write_text_threads_with": lambda t: lib.pyunw_write_text_threads_with(t, 1, None),
         "pyunw_write_json": lambda t: lib.pyunw_write_json(t, 1, 0),
         "pyunw_write_json_threads": lambda t: lib.pyunw_write_json_threads(t, 1),
     }

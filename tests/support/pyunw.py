@@ -303,6 +303,17 @@ class pyunw_value_limits(Structure):
     _fields_ = [("size", c_size_t), ("depth", c_int), ("items", c_int), ("characters", c_int)]
 
 
+class pyunw_text_options(Structure):
+    _fields_ = [
+        ("size", c_size_t),
+        ("hidden", POINTER(pyunw_addr)),
+        ("hidden_count", c_int),
+        ("max_threads", c_int),
+        ("interpreter", pyunw_addr),
+        ("current", pyunw_addr),
+    ]
+
+
 # ---- Functions ------------------------------------------------------------------------------------------------------
 
 _TARGET = POINTER(pyunw_target)
@@ -341,6 +352,8 @@ PROTOTYPES = {
     "pyunw_capture_current": (c_int, [_TARGET, POINTER(pyunw_frame), c_int, _STATUS]),
     "pyunw_write_text": (c_int, [_TARGET, c_int, pyunw_addr]),
     "pyunw_write_text_threads": (c_int, [_TARGET, c_int, pyunw_addr, pyunw_addr, c_int]),
+    "pyunw_write_text_with": (c_int, [_TARGET, c_int, pyunw_addr, POINTER(pyunw_text_options)]),
+    "pyunw_write_text_threads_with": (c_int, [_TARGET, c_int, POINTER(pyunw_text_options)]),
     "pyunw_write_json": (c_int, [_TARGET, c_int, pyunw_addr]),
     "pyunw_write_json_threads": (c_int, [_TARGET, c_int]),
 }
