@@ -552,6 +552,16 @@ typedef struct {
 PYUNW_API int pyunw_locals_begin(const pyunw_target *target, const pyunw_raw_frame *raw, pyunw_local_cursor *cursor);
 
 /**
+ * Begin a walk over what a namespace holds, a dict with names as its keys: of a module, or sys.modules.
+ * pyunw_locals_end() has nothing to say of it.
+ * @param dict    Address of the dict. Of a thread that runs on it may change meanwhile.
+ * @param cursor  Caller's memory; filled in. The target is borrowed until its last use.
+ * @return 0; PYUNW_ERR_ARGUMENT; PYUNW_ERR_NOT_OPEN; PYUNW_ERR_FAULT; PYUNW_ERR_CORRUPT where it is no dict.
+ * Signal-safe: yes. Allocates: no. Threads: any, one cursor each. Since: 0.1. CPython: 3.8-3.15.
+ */
+PYUNW_API int pyunw_namespace_begin(const pyunw_target *target, pyunw_addr dict, pyunw_local_cursor *cursor);
+
+/**
  * Take the next variable.
  * @param local  Out; its contents count only where 1 is returned.
  * @return 1 for one more; 0 at the end; PYUNW_ERR_ARGUMENT; PYUNW_ERR_NOT_OPEN; PYUNW_ERR_FAULT or PYUNW_ERR_CORRUPT

@@ -100,12 +100,24 @@ PYUNW_API int pyunw_faulthandler_unregister(int signum);
  */
 PYUNW_API int pyunw_faulthandler_hide(const pyunw_addr *codes, int count);
 
+/** Where the extension modules are, which a dying process names (3.10+). Set .size; all must be given. */
+typedef struct {
+    size_t size;            /* bytes of this structure, as the caller was compiled */
+    pyunw_addr modules;     /* the dict sys.modules, which has to stay alive */
+    pyunw_addr module_type; /* types.ModuleType; an object of another type is none */
+    int type_offset;        /* bytes from an object to its type */
+    int definition_offset;  /* bytes from a module to the address of its PyModuleDef */
+    int methods_offset;     /* bytes from a PyModuleDef to m_methods, which extension modules have */
+    const char *left_out;   /* names that are not told (sys.stdlib_module_names), each with a NUL, then an empty one */
+} pyunw_faulthandler_modules;
+
 /**
- * Say which extension modules a dying process is to name (3.10+), which only the interpreter knows.
- * @param line  Copied, and written as it is. NULL: none.
- * @return 0; PYUNW_ERR_SYSTEM where there is no memory. Signal-safe: no. Threads: one at a time. Since: 0.1.
+ * Say where the extension modules are.
+ * @param modules  Copied, with its names; it replaces that of a call before. NULL: none are named.
+ * @return 0; PYUNW_ERR_ARGUMENT; PYUNW_ERR_SYSTEM where there is no memory.
+ * Signal-safe: no. Allocates: a copy of the names. Threads: one at a time. Since: 0.1. CPython: 3.8-3.15.
  */
-PYUNW_API int pyunw_faulthandler_name_modules(const char *line);
+PYUNW_API int pyunw_faulthandler_name_modules(const pyunw_faulthandler_modules *modules);
 
 #ifdef __cplusplus
 }

@@ -15,6 +15,7 @@ ERR_ARGUMENT = -1
 ERR_NOT_OPEN = -2
 ERR_PERMISSION = -12
 ERR_SYSTEM = -13
+ERR_WRITE = -14
 
 
 class CrashOptions(ctypes.Structure):
@@ -50,6 +51,20 @@ class FaulthandlerOptions(ctypes.Structure):
     ]
 
 
+class FaulthandlerModules(ctypes.Structure):
+    """pyunw_faulthandler_modules"""
+
+    _fields_ = [
+        ("size", c_size_t),
+        ("modules", c_uint64),
+        ("module_type", c_uint64),
+        ("type_offset", c_int),
+        ("definition_offset", c_int),
+        ("methods_offset", c_int),
+        ("left_out", c_char_p),
+    ]
+
+
 _PROTOTYPES = {
     "pyunw_strerror": (c_char_p, [c_int]),
     "pyunw_crash_install": (c_int, [POINTER(CrashOptions)]),
@@ -67,7 +82,7 @@ _PROTOTYPES = {
     "pyunw_faulthandler_register": (c_int, [c_int, POINTER(FaulthandlerOptions)]),
     "pyunw_faulthandler_unregister": (c_int, [c_int]),
     "pyunw_faulthandler_hide": (c_int, [POINTER(c_uint64), c_int]),
-    "pyunw_faulthandler_name_modules": (c_int, [c_char_p]),
+    "pyunw_faulthandler_name_modules": (c_int, [POINTER(FaulthandlerModules)]),
 }
 
 

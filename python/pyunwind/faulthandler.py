@@ -115,9 +115,9 @@ def _kept(file: Any) -> Any:
     return sys.stderr if file is None else file
 
 
-def _options(fd: int, all_threads: Any = True, max_threads: int = -1, c_stack: Any = False, chain: Any = False) -> Any:
-    # For CPython 0 is no thread, and less than 0 no limit.
-    limit = -1 if max_threads == 0 else 0 if max_threads < 0 else min(max_threads, _INT_MAX)
+def _options(fd: int, all_threads: Any = True, max_threads: int = 0, c_stack: Any = False, chain: Any = False) -> Any:
+    # 0 is no limit, where CPython means 100; with less than 0 there is no thread.
+    limit = max(-1, min(max_threads, _INT_MAX))
     return ctypes.byref(
         _library.FaulthandlerOptions(
             size=ctypes.sizeof(_library.FaulthandlerOptions),
@@ -153,41 +153,47 @@ _get_definition = ctypes.PyDLL(None).PyModule_GetDef
 _get_definition.restype = ctypes.c_void_p
 _get_definition.argtypes = [ctypes.py_object]
 
-# PyModuleDef: m_base, m_name, m_doc, m_size, m_methods
-_METHODS = object.__basicsize__ + 6 * ctypes.sizeof(ctypes.c_void_p)
+_WORD = ctypes.sizeof(ctypes.c_void_p)
 
 
-def _is_extension(module: Any) -> bool:
-    """As _PyModule_IsExtension() of Objects/moduleobject.c."""
-    if not isinstance(module, types.ModuleType):
-        return False
-    definition = _get_definition(module)
-    return bool(definition) and bool(ctypes.c_void_p.from_address(definition + _METHODS).value)
+def _word_at(address: int) -> int:
+    return ctypes.c_size_t.from_address(address).value
 
 
-def _escape(name: str) -> str:
-    text = "".join(c if " " <= c <= "~" else c.encode("ascii", "backslashreplace").decode() for c in name[:500])
-    return text + "..." if len(name) > 500 else text
+def _find_definition() -> Optional[int]:
+    """Where a module has the address of its PyModuleDef: where one of which CPython tells it has it."""
+    definition = _get_definition(sys)
+    for offset in range(object.__basicsize__, types.ModuleType.__basicsize__, _WORD):
+        if definition and _word_at(id(sys) + offset) == definition:
+            return offset
+    return None
 
 
-def _modules_line() -> Optional[bytes]:
-    """As _Py_DumpExtensionModules() of Python/pylifecycle.c writes it."""
-    own = getattr(sys, "stdlib_module_names", ())
-    names = [
-        _escape(name)
-        for name, module in list(sys.modules.items())
-        if isinstance(name, str) and name not in own and _is_extension(module)
-    ]
-    if not names:
-        return None
-    return ("\nExtension modules: %s (total: %d)\n" % (", ".join(names), len(names))).encode()
+def _tell_modules() -> None:
+    """What Python/pylifecycle.c, _Py_DumpExtensionModules(), looks at when the process dies."""
+    offset = _find_definition()
+    if offset is None:
+        _name_modules(None)
+        return
+    names = [name for name in getattr(sys, "stdlib_module_names", ()) if isinstance(name, str) and name]
+    described = _library.FaulthandlerModules(
+        size=ctypes.sizeof(_library.FaulthandlerModules),
+        modules=id(sys.modules),
+        module_type=id(types.ModuleType),
+        type_offset=object.__basicsize__ - _WORD,
+        definition_offset=offset,
+        methods_offset=object.__basicsize__ + 6 * _WORD,  # m_base, m_name, m_doc, m_size, m_methods
+        left_out="".join(name + "\0" for name in names).encode("utf-8", "replace") + b"\0",
+    )
+    _succeed(_name_modules(ctypes.byref(described)))
+    _files["modules"] = sys.modules
 
 
 # ---- The functions --------------------------------------------------------------------------------------------------
 
 
 def _enable_on(file: Any, all_threads: Any, c_stack: Any, max_threads: int, fd: int) -> None:
-    _name_modules(_modules_line())
+    _tell_modules()
     _succeed(_enable(_options(fd, all_threads, max_threads, c_stack)))
     _files["enable"] = _kept(file)
     _threads.watch("faulthandler")
@@ -293,19 +299,19 @@ else:
         def enable(file: Any = None, all_threads: bool = True, c_stack: bool = True) -> None:
             """Enable the fault handler."""
             _check(_original.enable, all_threads=all_threads, c_stack=c_stack)
-            _enable_on(file, all_threads, c_stack, -1, _fileno(file))
+            _enable_on(file, all_threads, c_stack, 0, _fileno(file))
 
     else:
 
         def enable(file: Any = None, all_threads: bool = True) -> None:  # type: ignore[misc]
             """Enable the fault handler."""
             _check(_original.enable, all_threads=all_threads)
-            _enable_on(file, all_threads, False, -1, _fileno(file))
+            _enable_on(file, all_threads, False, 0, _fileno(file))
 
     def dump_traceback(file: Any = None, all_threads: bool = True) -> None:  # type: ignore[misc]
         """Dump the traceback of the current thread, or of all threads if all_threads is true, into file."""
         _check(_original.dump_traceback, all_threads=all_threads)
-        _dump_on(_fileno(file), all_threads, -1)
+        _dump_on(_fileno(file), all_threads, 0)
 
     def dump_traceback_later(  # type: ignore[misc]
         timeout: float, repeat: bool = False, file: Any = None, exit: bool = False
@@ -315,7 +321,7 @@ else:
         true, call _exit(1) which is not safe.
         """
         _check(_original.dump_traceback_later, timeout, repeat=repeat, exit=exit)
-        _dump_later_on(timeout, repeat, file, exit, -1, _fileno(file))
+        _dump_later_on(timeout, repeat, file, exit, 0, _fileno(file))
 
     def register(  # type: ignore[misc]
         signum: int, file: Any = None, all_threads: bool = True, chain: bool = False
@@ -325,7 +331,7 @@ else:
         all_threads is true, into file.
         """
         _check(_original.register, signum, all_threads=all_threads, chain=chain)
-        _register_on(signum, file, all_threads, chain, -1, _fileno(file))
+        _register_on(signum, file, all_threads, chain, 0, _fileno(file))
 
 
 if _HAS_C_STACK:

@@ -58,7 +58,7 @@ struct faulthandler {
     struct dump fatal;
     c_stack_function write_c_stack; /* NULL: it is not wanted */
     struct code_range fatal_error[FATAL_FUNCTIONS];
-    const char *modules; /* NULL: none */
+    pyunw_faulthandler_modules modules; /* modules.modules 0: none */
     pyunw_addr hidden[PYUNW_FAULTHANDLER_HIDDEN_MAX];
     int hidden_count;
 };
@@ -80,6 +80,9 @@ pyunw_addr pyunw_faulthandler_current(void);
 
 /* Write the C stack of the interrupted thread, from a copy of the process: what fails there fails there alone. */
 void pyunw_faulthandler_write_c_stack_of(int fd, const void *context);
+
+/* Write the names of the extension modules. */
+void pyunw_faulthandler_write_modules(int fd);
 
 /* Has Py_FatalError() been called by the interrupted thread? Then it has written the stacks. */
 bool pyunw_faulthandler_in_fatal_error(const void *context);

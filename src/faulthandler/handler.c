@@ -116,10 +116,8 @@ static void write_why(const struct fatal_signal *fatal, const void *context)
     (void)pyunw_faulthandler_write(&state->fatal, pyunw_faulthandler_current());
     if (state->write_c_stack != NULL)
         pyunw_faulthandler_write_c_stack_of(state->fatal.fd, context);
-    if (state->modules != NULL && state->version >= with_modules) {
-        pyunw_output_string(&output, state->modules);
-        (void)pyunw_output_flush(&output);
-    }
+    if (state->version >= with_modules)
+        pyunw_faulthandler_write_modules(state->fatal.fd);
 }
 
 void pyunw_faulthandler_on_fatal(int signal, siginfo_t *info, void *context)

@@ -80,17 +80,34 @@ int pyunw_faulthandler_hide(const pyunw_addr *codes, int count)
     return PYUNW_OK;
 }
 
-int pyunw_faulthandler_name_modules(const char *line)
+static size_t size_of_names(const char *names)
 {
-    /* A handler may be reading the one before. */
-    static char *before;
-    char *old = (char *)(uintptr_t)pyunw_faulthandler.modules;
-    char *copy = line != NULL ? strdup(line) : NULL;
-    if (line != NULL && copy == NULL)
-        return PYUNW_ERR_SYSTEM;
+    size_t size = 0;
+    while (names[size] != '\0')
+        size += strlen(names + size) + 1;
+    return size + 1;
+}
+
+int pyunw_faulthandler_name_modules(const pyunw_faulthandler_modules *asked)
+{
+    static char *before; /* a handler may be reading those that are replaced */
+    struct faulthandler *state = &pyunw_faulthandler;
+    char *old = (char *)(uintptr_t)state->modules.left_out;
+    pyunw_faulthandler_modules next = {0};
+    if (asked != NULL && (asked->size < sizeof *asked || asked->modules == 0 || asked->left_out == NULL))
+        return PYUNW_ERR_ARGUMENT;
+    if (asked != NULL) {
+        next = *asked;
+        size_t size = size_of_names(asked->left_out);
+        char *names = malloc(size);
+        if (names == NULL)
+            return PYUNW_ERR_SYSTEM;
+        next.left_out = memcpy(names, asked->left_out, size);
+    }
+    state->modules.modules = 0;
     free(before);
     before = old;
-    __atomic_store_n(&pyunw_faulthandler.modules, copy, __ATOMIC_SEQ_CST);
+    state->modules = next;
     return PYUNW_OK;
 }
 

@@ -67,6 +67,7 @@ def target_calls():
         "pyunw_find_position": lambda t: lib.pyunw_find_position(t, raw, pyunw.pyunw_position()),
         "pyunw_identify_code": lambda t: lib.pyunw_identify_code(t, raw.code, pyunw.pyunw_code_identity()),
         "pyunw_locals_begin": lambda t: lib.pyunw_locals_begin(t, raw, pyunw.pyunw_local_cursor()),
+        "pyunw_namespace_begin": lambda t: lib.pyunw_namespace_begin(t, id(vars(os)), pyunw.pyunw_local_cursor()),
         "pyunw_describe_value": lambda t: lib.pyunw_describe_value(t, id(raw), None, room, 64, None),
         "pyunw_capture": lambda t: lib.pyunw_capture(t, 0, frames, 4, status),
         "pyunw_capture_current": lambda t: lib.pyunw_capture_current(t, frames, 4, status),

@@ -342,6 +342,7 @@ PROTOTYPES = {
     "pyunw_find_position": (c_int, [_TARGET, POINTER(pyunw_raw_frame), POINTER(pyunw_position)]),
     "pyunw_identify_code": (c_int, [_TARGET, pyunw_addr, POINTER(pyunw_code_identity)]),
     "pyunw_locals_begin": (c_int, [_TARGET, POINTER(pyunw_raw_frame), POINTER(pyunw_local_cursor)]),
+    "pyunw_namespace_begin": (c_int, [_TARGET, pyunw_addr, POINTER(pyunw_local_cursor)]),
     "pyunw_locals_next": (c_int, [POINTER(pyunw_local_cursor), POINTER(pyunw_local)]),
     "pyunw_locals_end": (c_int, [POINTER(pyunw_local_cursor)]),
     "pyunw_describe_value": (
