@@ -552,6 +552,16 @@ typedef struct {
 PYUNW_API int pyunw_locals_begin(const pyunw_target *target, const pyunw_raw_frame *raw, pyunw_local_cursor *cursor);
 
 /**
+ * Begin a walk over what a namespace holds, a dict with names as its keys: of a module, or sys.modules.
+ * pyunw_locals_end() has nothing to say of it.
+ * @param dict    Address of the dict. Of a thread that runs on it may change meanwhile.
+ * @param cursor  Caller's memory; filled in. The target is borrowed until its last use.
+ * @return 0; PYUNW_ERR_ARGUMENT; PYUNW_ERR_NOT_OPEN; PYUNW_ERR_FAULT; PYUNW_ERR_CORRUPT where it is no dict.
+ * Signal-safe: yes. Allocates: no. Threads: any, one cursor each. Since: 0.1. CPython: 3.8-3.15.
+ */
+PYUNW_API int pyunw_namespace_begin(const pyunw_target *target, pyunw_addr dict, pyunw_local_cursor *cursor);
+
+/**
  * Take the next variable.
  * @param local  Out; its contents count only where 1 is returned.
  * @return 1 for one more; 0 at the end; PYUNW_ERR_ARGUMENT; PYUNW_ERR_NOT_OPEN; PYUNW_ERR_FAULT or PYUNW_ERR_CORRUPT
@@ -708,6 +718,31 @@ PYUNW_API int pyunw_write_text(const pyunw_target *target, int fd, pyunw_addr ts
  */
 PYUNW_API int pyunw_write_text_threads(const pyunw_target *target, int fd, pyunw_addr interpreter, pyunw_addr current,
                                        int max_threads);
+
+/** What pyunw_write_text_with() and its like leave out or mark. Set .size, leave the rest zero for the defaults. */
+typedef struct {
+    size_t size;              /* bytes of this structure, as the caller was compiled */
+    const pyunw_addr *hidden; /* code objects whose frames are not written; may be NULL */
+    int hidden_count;
+    int max_threads;        /* as for pyunw_write_text_threads() */
+    pyunw_addr interpreter; /* likewise */
+    pyunw_addr current;     /* likewise */
+} pyunw_text_options;
+
+/**
+ * pyunw_write_text() without the frames of some code objects: those of the function that asks for the text, say.
+ * @param options  NULL for the defaults; only hidden is used.
+ * @return as pyunw_write_text(). Signal-safe: yes. Allocates: no. Threads: any. Since: 0.1. CPython: 3.8-3.15.
+ */
+PYUNW_API int pyunw_write_text_with(const pyunw_target *target, int fd, pyunw_addr tstate,
+                                    const pyunw_text_options *options);
+
+/**
+ * pyunw_write_text_threads() without the frames of some code objects.
+ * @param options  NULL for the defaults.
+ * @return as pyunw_write_text_threads(). Signal-safe: yes. Allocates: no. Threads: any. Since: 0.1. CPython: 3.8-3.15.
+ */
+PYUNW_API int pyunw_write_text_threads_with(const pyunw_target *target, int fd, const pyunw_text_options *options);
 
 /**
  * Write one thread's stack as one line of JSON (docs/json-lines.md): always valid JSON in valid UTF-8.

@@ -159,23 +159,27 @@ static int begin_function(struct locals *locals, pyunw_addr code, uint32_t flags
     return err < 0 || are_arguments(locals) ? err : PYUNW_ERR_CORRUPT;
 }
 
+/* Begin with a dictionary; without one where the object is another. */
+static int begin_dict(struct locals *locals, pyunw_addr object)
+{
+    struct object_type type;
+    int err = pyunw_object_type(&locals->reader, object, &type);
+    if (err == 0 && (type.kind == OBJECT_DICT || type.kind == OBJECT_FROZENDICT)) {
+        err = pyunw_items_begin(&locals->reader, object, OBJECT_DICT, &locals->items);
+        locals->has_items = err == 0;
+    }
+    return err;
+}
+
 /* None where the namespace is no dictionary: a class body's may be what a metaclass made of it. */
 static int begin_namespace(struct locals *locals)
 {
-    struct object_type type;
     pyunw_addr namespace = 0;
     locals->only_hidden = true;
     locals->slots = locals->frame + locals->reader.target->layout.at.frame.localsplus;
     int err = pyunw_read_u64(&locals->reader.memory, locals->frame + locals->reader.target->layout.at.frame.locals,
                              &namespace);
-    if (err < 0 || namespace == 0)
-        return err;
-    err = pyunw_object_type(&locals->reader, namespace, &type);
-    if (err == 0 && (type.kind == OBJECT_DICT || type.kind == OBJECT_FROZENDICT)) {
-        err = pyunw_items_begin(&locals->reader, namespace, OBJECT_DICT, &locals->items);
-        locals->has_items = err == 0;
-    }
-    return err;
+    return err < 0 || namespace == 0 ? err : begin_dict(locals, namespace);
 }
 
 static int begin(struct locals *locals, const struct target *target, const pyunw_raw_frame *raw)
@@ -214,6 +218,28 @@ int pyunw_locals_begin(const pyunw_target *handle, const pyunw_raw_frame *raw, p
     if (target == NULL)
         return not_open(handle);
     int err = begin(locals, target, raw);
+    if (err == 0)
+        locals->magic = LOCALS_MAGIC;
+    return err;
+}
+
+int pyunw_namespace_begin(const pyunw_target *handle, pyunw_addr dict, pyunw_local_cursor *cursor)
+{
+    struct locals *locals = (struct locals *)(void *)cursor;
+    const struct target *target = open_target(handle);
+    if (locals == NULL)
+        return PYUNW_ERR_ARGUMENT;
+    memset(locals, 0, sizeof *locals);
+    if (target == NULL)
+        return not_open(handle);
+    if (!plausible_address(dict))
+        return PYUNW_ERR_CORRUPT;
+    struct memory memory = pyunw_safe_memory(target);
+    target_renew(target, PYUNW_FOR_TEXTS);
+    pyunw_object_reader_begin(&locals->reader, target, &memory);
+    int err = begin_dict(locals, dict);
+    if (err == 0 && !locals->has_items)
+        err = PYUNW_ERR_CORRUPT;
     if (err == 0)
         locals->magic = LOCALS_MAGIC;
     return err;
@@ -391,6 +417,8 @@ int pyunw_locals_end(const pyunw_local_cursor *cursor)
         return PYUNW_ERR_ARGUMENT;
     if (locals->magic != LOCALS_MAGIC)
         return PYUNW_ERR_NOT_OPEN;
+    if (locals->frame == 0)
+        return PYUNW_OK;
     target_renew(locals->reader.target, PYUNW_FOR_CHECK);
     int err = read_frame_words(locals->reader.target, &locals->reader.memory, locals->frame, &words);
     bool same = words.executable == locals->words.executable && words.previous == locals->words.previous &&

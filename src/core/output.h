@@ -1,6 +1,6 @@
 /*
  * Text to a file descriptor through a buffer: a small one on the caller's stack, or the caller's own.
- * Signal-safe: yes. Include from: core, cpython, crash.
+ * Signal-safe: yes. Include from: core, cpython, crash, faulthandler.
  */
 #ifndef PYUNW_CORE_OUTPUT_H
 #define PYUNW_CORE_OUTPUT_H

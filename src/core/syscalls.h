@@ -1,6 +1,6 @@
 /*
  * Raw system calls: the result carries -errno, so that a signal handler has nothing to save and libc is not entered.
- * Signal-safe: yes. Include from: core, target, crash.
+ * Signal-safe: yes. Include from: core, target, crash, faulthandler.
  */
 #ifndef PYUNW_CORE_SYSCALLS_H
 #define PYUNW_CORE_SYSCALLS_H

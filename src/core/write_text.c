@@ -78,8 +78,17 @@ static void write_end(struct output *output, const struct layout *layout, enum p
     }
 }
 
+static bool is_hidden(const pyunw_text_options *options, pyunw_addr code)
+{
+    for (int n = 0; n < options->hidden_count; n++) {
+        if (options->hidden[n] == code)
+            return true;
+    }
+    return false;
+}
+
 static int write_stack(struct output *output, const struct target *target, const struct memory *memory,
-                       pyunw_addr tstate, bool own)
+                       pyunw_addr tstate, bool own, const pyunw_text_options *options)
 {
     struct stack_stream stream;
     pyunw_raw_frame raw;
@@ -87,26 +96,44 @@ static int write_stack(struct output *output, const struct target *target, const
     int err = pyunw_stack_begin(&stream, target, memory, tstate, own);
     if (err < 0)
         return err;
-    while (pyunw_stack_next(&stream, &raw, &fields) == 1)
-        write_frame(output, &stream.walk, &raw, &fields);
+    while (pyunw_stack_next(&stream, &raw, &fields) == 1) {
+        if (!is_hidden(options, raw.code))
+            write_frame(output, &stream.walk, &raw, &fields);
+    }
     write_end(output, &target->layout, pyunw_stack_end(&stream));
     return PYUNW_OK;
 }
 
+static const pyunw_text_options defaults = {.size = sizeof defaults};
+
+static bool is_good(const pyunw_text_options *options)
+{
+    return options->size >= sizeof *options && options->max_threads >= 0 && options->hidden_count >= 0 &&
+           (options->hidden != NULL || options->hidden_count == 0);
+}
+
 int pyunw_write_text(const pyunw_target *handle, int fd, pyunw_addr tstate)
 {
+    return pyunw_write_text_with(handle, fd, tstate, &defaults);
+}
+
+int pyunw_write_text_with(const pyunw_target *handle, int fd, pyunw_addr tstate, const pyunw_text_options *asked)
+{
     const struct target *target = open_target(handle);
+    const pyunw_text_options *options = asked != NULL ? asked : &defaults;
     struct output output;
     struct memory memory;
     bool own = false;
     if (target == NULL)
         return not_open(handle);
+    if (!is_good(options))
+        return PYUNW_ERR_ARGUMENT;
     int err = pyunw_walk_choose(target, &tstate, &memory, &own);
     if (err < 0)
         return err;
     pyunw_output_begin(&output, fd);
     pyunw_output_string(&output, "Stack (most recent call first):\n");
-    err = write_stack(&output, target, &memory, tstate, own);
+    err = write_stack(&output, target, &memory, tstate, own, options);
     int flushed = pyunw_output_flush(&output);
     return err < 0 ? err : flushed;
 }
@@ -125,8 +152,10 @@ static void write_thread_name(struct output *output, const struct target *target
     pyunw_output_string(output, "]");
 }
 
-static int write_thread(struct output *output, const struct target *target, const pyunw_thread *thread, bool current)
+static int write_thread(struct output *output, const struct target *target, const pyunw_thread *thread,
+                        const pyunw_text_options *options)
 {
+    bool current = thread->tstate == options->current;
     struct memory memory;
     bool own = false;
     pyunw_addr tstate = thread->tstate;
@@ -141,7 +170,7 @@ static int write_thread(struct output *output, const struct target *target, cons
     if (err == 0 && current && target->layout.is.text_collecting &&
         pyunw_read_collecting(target, &memory, thread->interpreter, &collecting) == 0 && collecting)
         pyunw_output_string(output, "  Garbage-collecting\n");
-    return err < 0 ? err : write_stack(output, target, &memory, tstate, own);
+    return err < 0 ? err : write_stack(output, target, &memory, tstate, own, options);
 }
 
 /* The interpreter to write: the one asked for, else that of current, else the main one. */
@@ -161,7 +190,19 @@ static int choose_interpreter(const struct target *target, pyunw_addr current, p
 int pyunw_write_text_threads(const pyunw_target *handle, int fd, pyunw_addr interpreter, pyunw_addr current,
                              int max_threads)
 {
+    const pyunw_text_options options = {
+        .size = sizeof options,
+        .max_threads = max_threads,
+        .interpreter = interpreter,
+        .current = current,
+    };
+    return pyunw_write_text_threads_with(handle, fd, &options);
+}
+
+int pyunw_write_text_threads_with(const pyunw_target *handle, int fd, const pyunw_text_options *asked)
+{
     const struct target *target = open_target(handle);
+    const pyunw_text_options *options = asked != NULL ? asked : &defaults;
     struct output output;
     pyunw_thread_cursor cursor;
     pyunw_thread thread;
@@ -169,9 +210,10 @@ int pyunw_write_text_threads(const pyunw_target *handle, int fd, pyunw_addr inte
     int result = 0;
     if (target == NULL)
         return not_open(handle);
-    if (max_threads < 0)
+    if (!is_good(options))
         return PYUNW_ERR_ARGUMENT;
-    int err = choose_interpreter(target, current, &interpreter);
+    pyunw_addr interpreter = options->interpreter;
+    int err = choose_interpreter(target, options->current, &interpreter);
     if (err == 0)
         err = pyunw_threads_begin(handle, &cursor);
     if (err < 0)
@@ -182,12 +224,12 @@ int pyunw_write_text_threads(const pyunw_target *handle, int fd, pyunw_addr inte
             continue;
         if (count > 0)
             pyunw_output_string(&output, "\n");
-        if (max_threads > 0 && count == max_threads) {
+        if (options->max_threads > 0 && count == options->max_threads) {
             pyunw_output_string(&output, "...\n");
             break;
         }
         /* A thread that ended meanwhile has a header and nothing else. */
-        write_thread(&output, target, &thread, thread.tstate == current);
+        write_thread(&output, target, &thread, options);
         count++;
     }
     int flushed = pyunw_output_flush(&output);

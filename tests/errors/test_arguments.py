@@ -69,6 +69,7 @@ def target_calls():
         "pyunw_find_position": lambda t: lib.pyunw_find_position(t, raw, pyunw.pyunw_position()),
         "pyunw_identify_code": lambda t: lib.pyunw_identify_code(t, raw.code, pyunw.pyunw_code_identity()),
         "pyunw_locals_begin": lambda t: lib.pyunw_locals_begin(t, raw, pyunw.pyunw_local_cursor()),
+        "pyunw_namespace_begin": lambda t: lib.pyunw_namespace_begin(t, id(vars(os)), pyunw.pyunw_local_cursor()),
         "pyunw_describe_value": lambda t: lib.pyunw_describe_value(t, id(raw), None, room, 64, None),
         "pyunw_exception_find": lambda t: lib.pyunw_exception_find(t, 0, pyunw.pyunw_exception()),
         "pyunw_describe_exception": lambda t: lib.pyunw_describe_exception(t, exception, pyunw.pyunw_exception_text()),
@@ -76,6 +77,8 @@ def target_calls():
         "pyunw_capture_current": lambda t: lib.pyunw_capture_current(t, frames, 4, status),
         "pyunw_write_text": lambda t: lib.pyunw_write_text(t, 1, 0),
         "pyunw_write_text_threads": lambda t: lib.pyunw_write_text_threads(t, 1, 0, 0, 0),
+        "pyunw_write_text_with": lambda t: lib.pyunw_write_text_with(t, 1, 0, None),
+        "pyunw_write_text_threads_with": lambda t: lib.pyunw_write_text_threads_with(t, 1, None),
         "pyunw_write_json": lambda t: lib.pyunw_write_json(t, 1, 0),
         "pyunw_write_json_threads": lambda t: lib.pyunw_write_json_threads(t, 1),
     }

@@ -339,6 +339,17 @@ class pyunw_exception_text(Structure):
         return data[:length].decode("utf-8")
 
 
+class pyunw_text_options(Structure):
+    _fields_ = [
+        ("size", c_size_t),
+        ("hidden", POINTER(pyunw_addr)),
+        ("hidden_count", c_int),
+        ("max_threads", c_int),
+        ("interpreter", pyunw_addr),
+        ("current", pyunw_addr),
+    ]
+
+
 # ---- Functions ------------------------------------------------------------------------------------------------------
 
 _TARGET = POINTER(pyunw_target)
@@ -367,6 +378,7 @@ PROTOTYPES = {
     "pyunw_find_position": (c_int, [_TARGET, POINTER(pyunw_raw_frame), POINTER(pyunw_position)]),
     "pyunw_identify_code": (c_int, [_TARGET, pyunw_addr, POINTER(pyunw_code_identity)]),
     "pyunw_locals_begin": (c_int, [_TARGET, POINTER(pyunw_raw_frame), POINTER(pyunw_local_cursor)]),
+    "pyunw_namespace_begin": (c_int, [_TARGET, pyunw_addr, POINTER(pyunw_local_cursor)]),
     "pyunw_locals_next": (c_int, [POINTER(pyunw_local_cursor), POINTER(pyunw_local)]),
     "pyunw_locals_end": (c_int, [POINTER(pyunw_local_cursor)]),
     "pyunw_describe_value": (
@@ -379,6 +391,8 @@ PROTOTYPES = {
     "pyunw_capture_current": (c_int, [_TARGET, POINTER(pyunw_frame), c_int, _STATUS]),
     "pyunw_write_text": (c_int, [_TARGET, c_int, pyunw_addr]),
     "pyunw_write_text_threads": (c_int, [_TARGET, c_int, pyunw_addr, pyunw_addr, c_int]),
+    "pyunw_write_text_with": (c_int, [_TARGET, c_int, pyunw_addr, POINTER(pyunw_text_options)]),
+    "pyunw_write_text_threads_with": (c_int, [_TARGET, c_int, POINTER(pyunw_text_options)]),
     "pyunw_write_json": (c_int, [_TARGET, c_int, pyunw_addr]),
     "pyunw_write_json_threads": (c_int, [_TARGET, c_int]),
 }

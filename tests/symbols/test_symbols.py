@@ -2,11 +2,12 @@
 """
 What the linker says of the libraries:
   - core, linked alone, asks for memcpy, memset and memcmp and for nothing else; it has no thread-local storage, no
-    constructors, and reads no thread-local word but the thread pointer itself; and so does the handler of crashes;
+    constructors, and reads no thread-local word but the thread pointer itself; and so do the handlers of crashes and of
+    faulthandler;
   - libpyunwind.so needs libc (and the dynamic loader) and nothing else, binds at load time, and exports exactly what
     the public headers declare, with its symbol version; the archive defines no name without the prefix;
   - libpyunwind-remote.so likewise, for pyunwind_remote.h: it needs libpyunwind, libelf, libdw and libc;
-  - the headers compile as C11 and as C++, each alone, in every order, and before and after Python.h.
+  - the headers compile as C11 and as C++, each alone, before and after each other, and before and after Python.h.
 The auditors are then shown objects that break each rule, and have to find it.
 """
 
@@ -105,11 +106,14 @@ def check_core(folder):
 
 
 def check_handler(folder):
-    """The handler of crashes keeps core's rules: linked with core alone it asks for no more than that."""
-    library = BUILD / "src" / "crash" / "libcrash-handler.a"
-    found = audit_core([BUILD / "src" / "core" / "libcore.a", library], folder)
-    assert not any(found.values()), "the crash handler breaks core's promise: %s" % found
-    return len(output_of(["ar", "t", str(library)]).split())
+    """Handlers of signals keep core's rules: linked with core alone they ask for no more than that."""
+    count = 0
+    for name in ("crash", "faulthandler"):
+        library = BUILD / "src" / name / ("lib%s-handler.a" % name)
+        found = audit_core([BUILD / "src" / "core" / "libcore.a", library], folder)
+        assert not any(found.values()), "the handler of %s breaks core's promise: %s" % (name, found)
+        count += len(output_of(["ar", "t", str(library)]).split())
+    return count
 
 
 OFFENDERS = {
@@ -254,9 +258,11 @@ def compile_headers(compiler, standard, language, includes, beside=()):
 
 
 def orders(names):
-    """Each alone, every order, and each twice."""
-    for count in range(1, len(names) + 1):
+    """Each alone, every two in either order, all, all the other way round, and each twice."""
+    for count in (1, 2):
         yield from itertools.permutations(names, count)
+    yield tuple(names)
+    yield tuple(reversed(names))
     for name in names:
         yield name, name
 
@@ -297,7 +303,7 @@ def main():
     check_is_local(BUILD / "libpyunwind.so")
     remote_exports, remote_needs = check_remote()
     compiled, beside = check_headers()
-    print("core: %d objects and the crash handler's %d ask for %s only, %d broken rules found out; the library exports its %d declared functions, "
+    print("core: %d objects and the handlers' %d ask for %s only, %d broken rules found out; the library exports its %d declared functions, "
           "needs %s; the remote library its %d, needs %s; headers compiled %d ways, %d beside Python.h"
           % (objects, handler, ", ".join(sorted(ALLOWED_IN_CORE)), rules, exports, ", ".join(needs), remote_exports,
              ", ".join(remote_needs), compiled, beside))
