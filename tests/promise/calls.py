@@ -29,6 +29,16 @@ NOT_FOR_HANDLERS = {
     "pyunw_crash_detach_thread",
     # It is, on a stack of its own, and starts a process: tests/crash shows it.
     "pyunw_crash_report_now",
+    "pyunw_faulthandler_enable",
+    "pyunw_faulthandler_disable",
+    "pyunw_faulthandler_dump_traceback",
+    "pyunw_faulthandler_dump_traceback_later",
+    "pyunw_faulthandler_cancel_dump_traceback_later",
+    "pyunw_faulthandler_dump_c_stack",
+    "pyunw_faulthandler_register",
+    "pyunw_faulthandler_unregister",
+    "pyunw_faulthandler_hide",
+    "pyunw_faulthandler_name_modules",
 }
 
 
@@ -103,6 +113,9 @@ class Room:
             text.data, text.size = ctypes.addressof(self.texts) + 4096 * number, 4096
         self.python_frames = ctypes.create_string_buffer(ROOM * 1024)
         self.null = os.open(os.devnull, os.O_WRONLY)
+        self.hidden = (pyunw.pyunw_addr * 1)(id(Targets.__init__.__code__))
+        self.text_options = pyunw.pyunw_text_options(
+            ctypes.sizeof(pyunw.pyunw_text_options), ctypes.cast(self.hidden, ctypes.POINTER(pyunw.pyunw_addr)), 1)
 
 
 class Targets:
@@ -155,6 +168,7 @@ def about_target(call, room, target, own_process=True):
     while good(call, "pyunw_threads_next", room.thread_cursor, room.thread) == 1:
         good(call, "pyunw_thread_find", target, room.thread.tstate, room.thread)
     good(call, "pyunw_write_text_threads", target, room.null, 0, 0, 0)
+    good(call, "pyunw_write_text_threads_with", target, room.null, room.text_options)
     good(call, "pyunw_write_json_threads", target, room.null)
 
 
@@ -177,6 +191,7 @@ def about_thread(call, room, target, tstate, expected):
         pass
     good(call, "pyunw_frames_end", room.frame_cursor, room.status)
     good(call, "pyunw_write_text", target, room.null, tstate)
+    good(call, "pyunw_write_text_with", target, room.null, tstate, room.text_options)
     good(call, "pyunw_write_json", target, room.null, tstate)
 
 
@@ -204,6 +219,17 @@ def about_values(call, room, target):
              room.value_flags)
 
 
+NAMESPACE = {"name_%d" % n: n for n in range(1000)}
+
+
+def about_namespaces(call, room, target):
+    count = 0
+    good(call, "pyunw_namespace_begin", target, id(NAMESPACE), room.local_cursor)
+    while good(call, "pyunw_locals_next", room.local_cursor, room.local) == 1:
+        count += 1
+    assert count == len(NAMESPACE), count
+
+
 # One that needs most of each way to a message.
 EXCEPTIONS = [
     ValueError("größe'\U0001f600" * 100), KeyError(VALUES), RuntimeError(RuntimeError(KeyError(tuple(VALUES)))),
@@ -226,6 +252,7 @@ def about_own_thread(call, room, target, own_depth):
     good(call, "pyunw_is_finalizing", target)
     about_thread(call, room, target, 0, own_depth)
     about_values(call, room, target)
+    about_namespaces(call, room, target)
     about_exceptions(call, room, target)
     good(call, "pyunw_capture_current", target, room.frames, ROOM, room.status)
 
@@ -244,6 +271,7 @@ def without_target(call, image):
     good(call, "pyunw_open_image", target, image, 0)
     call("pyunw_close", target)
     call("pyunw_strerror", -9)
+    call("pyunw_faulthandler_is_enabled")
     call("pyunw_end_name", 3)
 
 
@@ -264,6 +292,8 @@ def at_unmapped_address(call, room, target):
         call("pyunw_frames_begin", target, bad, room.frame_cursor),
         call("pyunw_thread_find", target, bad, room.thread),
         call("pyunw_write_text", target, room.null, bad),
+        call("pyunw_write_text_with", target, room.null, bad, room.text_options),
+        call("pyunw_namespace_begin", target, bad, room.local_cursor),
         call("pyunw_write_json", target, room.null, bad),
     ):
         assert result < 0, "%#x was read as if it were something" % bad

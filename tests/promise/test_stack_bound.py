@@ -1,8 +1,9 @@
 # interpreters: each
 """
 The stack bound, measured: each function that the headers call signal-safe is run on a stack of its own that was
-filled with a pattern, and must leave all but its last 2 KiB (writers, and pyunw_describe_exception(): 4 KiB) as it was. In every memory, with
-and without the GIL, on deep stacks with names of every kind: of the own thread, of one that rests, of one that runs.
+filled with a pattern, and must leave all but its last 2 KiB (writers, and pyunw_describe_exception(): 4 KiB) as it was.
+In every memory, with and without the GIL, on deep stacks with names of every kind: of the own thread, of one that rests,
+of one that runs.
 """
 
 import ctypes
