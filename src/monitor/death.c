@@ -286,6 +286,9 @@ static bool write_report(const struct monitor_wish *wish, const struct death *de
     add_text(document, "notes",
              json_string("There are no stacks: a process that has ended cannot be read any more. This is what was seen "
                          "of it before, once a second at most, and what the kernel tells of its end."));
+    if (!wish->trace_kills)
+        add_text(document, "notes",
+                 json_string("`pyunwind run --trace-kills` reads the stacks of a process before its end."));
     diagnose(document, death);
     report_name_base(&name, base);
     bool good = deliver(wish, document, base, NULL);

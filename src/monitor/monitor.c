@@ -11,6 +11,7 @@
 #include "job.h"
 #include "start.h"
 #include "trace.h"
+#include "watchdog.h"
 #include "watched.h"
 
 #include <errno.h>
@@ -55,6 +56,7 @@ struct monitor {
     struct passed_on passed_on;
     int64_t next_look;
     int64_t pause; /* until the next look */
+    bool traces;   /* processes, so that one that is killed can be read */
     bool has_rehearsed;
 };
 
@@ -96,7 +98,7 @@ static void look(struct monitor *monitor)
 {
     int64_t before = work_done();
     watched_look(&monitor->watched, on_added, monitor);
-    if (monitor->wish->trace_kills)
+    if (monitor->traces)
         trace_all(monitor);
     monitor->pause = monitor->pause * 2 < LOOK_LAST ? monitor->pause * 2 : LOOK_LAST;
     int64_t at_least = (work_done() - before) * LOOK_COST;
@@ -181,7 +183,9 @@ static void stop_job(struct monitor *monitor, int signal)
 {
     /* Who is traced by a stopped process would wait for it at its next signal. */
     trace_let_all_go(&monitor->watched);
+    watchdog_rest(true);
     job_stop(monitor->program, signal);
+    watchdog_rest(false);
     monitor->next_look = 0;
 }
 
@@ -314,6 +318,7 @@ static void on_descendant(struct monitor *monitor, pid_t pid)
 static void wait_for_events(struct monitor *monitor)
 {
     struct epoll_event events[EVENTS];
+    watchdog_beat();
     int64_t rest = monitor->next_look - deliver_now();
     int count = epoll_wait(monitor->events, events, EVENTS, rest > 0 ? (int)rest : 0);
     for (int n = 0; n < count; n++) {
@@ -333,6 +338,7 @@ static void wait_for_reports(struct monitor *monitor)
 {
     const int moment = 10;
     while (monitor->unsettled_count > 0) {
+        watchdog_beat();
         if (epoll_wait(monitor->events, &(struct epoll_event){0}, 1, moment) > 0)
             on_signals(monitor);
         settle_all(monitor, false);
@@ -350,6 +356,13 @@ static bool open_events(struct monitor *monitor)
            epoll_ctl(monitor->events, EPOLL_CTL_ADD, monitor->signals, &event) == 0;
 }
 
+/* After the program's start: its number is the one that it has without. */
+static void begin_tracing(struct monitor *monitor)
+{
+    trace_reserve();
+    monitor->traces = watchdog_begin();
+}
+
 int monitor_run(const struct monitor_wish *wish)
 {
     struct monitor monitor = {.wish = wish, .pause = LOOK_FIRST};
@@ -360,8 +373,6 @@ int monitor_run(const struct monitor_wish *wish)
         (void)fprintf(stderr, "pyunwind run: --trace-kills is not possible here: %s\n", message);
         return MONITOR_FAILED;
     }
-    if (wish->trace_kills)
-        trace_reserve();
     if (!start_prepare(&found)) {
         (void)fprintf(stderr, "pyunwind run: the program cannot be monitored: %s\n", strerror(errno));
         return MONITOR_FAILED;
@@ -376,6 +387,8 @@ int monitor_run(const struct monitor_wish *wish)
             continue;
         return ending_take(monitor.status);
     }
+    if (wish->trace_kills)
+        begin_tracing(&monitor);
     look(&monitor);
     while (!monitor.has_ended)
         wait_for_events(&monitor);

@@ -99,13 +99,22 @@ def state_of(pid):
         return ""
 
 
+def is_of_command(pid):
+    """Another process of pyunwind itself, as the one that watches over the monitor."""
+    try:
+        return os.path.samefile("/proc/%s/exe" % pid, COMMAND)
+    except OSError:
+        return False
+
+
 def children_of(pid):
+    """But those of pyunwind itself."""
     found = []
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
                 with open("/proc/%s/stat" % entry, "rb") as file:
-                    if int(file.read().rsplit(b")", 1)[1].split()[1]) == pid:
+                    if int(file.read().rsplit(b")", 1)[1].split()[1]) == pid and not is_of_command(entry):
                         found.append(int(entry))
             except (FileNotFoundError, ProcessLookupError):
                 pass

@@ -9,10 +9,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 from memory_group import make_group
-from running import (OPTIONS, check, children_of, end, finish, may_trace, python, read_line, reports, run, start,
-                     under, wait_until)
+from running import (OPTIONS, check, children_of, end, environment, finish, may_trace, python, read_line, reports, run,
+                     start, state_of, under, wait_until)
 
 SKIPPED = 77
 
@@ -56,6 +57,14 @@ import ctypes
 def in_main():
     ctypes.string_at(0)
 in_main()
+"""
+
+SIGNALS = """
+import os, signal
+signal.signal(signal.SIGUSR1, lambda *_: print("usr1", flush=True))
+print(os.getpid(), flush=True)
+while True:
+    signal.pause()
 """
 
 EAT = """
@@ -148,6 +157,49 @@ def check_chosen_ends():
         check(reports() == [], "a report of:", code)
 
 
+def check_watchdog():
+    """A monitor that is stopped by somebody is ended; the program goes on, untraced, and meets its signals."""
+    process = start(under(python(SIGNALS)), stdin=subprocess.PIPE, env=environment(PYUNWIND_TEST_PATIENCE="400"))
+    try:
+        pid = int(read_line(process.stdout))
+        wait_until(lambda: tracer_of(pid) == process.pid, "the program is traced")
+        os.kill(process.pid, signal.SIGSTOP)
+        os.kill(pid, signal.SIGUSR1)
+        check(read_line(process.stdout) == b"usr1\n", "the signal did not arrive")
+        check(tracer_of(pid) == 0 and process.wait() == -signal.SIGKILL, "the monitor that stands", process.returncode)
+        os.kill(pid, signal.SIGTERM)
+    finally:
+        end(process)
+
+
+def check_rest():
+    """One that has stopped with its job is not ended."""
+    process = start(under(python(SIGNALS)), stdin=subprocess.PIPE, env=environment(PYUNWIND_TEST_PATIENCE="100"),
+                    start_new_session=True)
+    try:
+        pid = int(read_line(process.stdout))
+        wait_until(lambda: tracer_of(pid) == process.pid, "the program is traced")
+        os.kill(pid, signal.SIGSTOP)
+        _, status = os.waitpid(process.pid, os.WUNTRACED)
+        check(os.WIFSTOPPED(status) and state_of(pid) == "T", "stopped:", status, state_of(pid))
+        begun = time.monotonic()
+        wait_until(lambda: time.monotonic() > begun + 0.5, "five times the patience is over")
+        check(process.poll() is None and state_of(process.pid) == "T", "the monitor is", state_of(process.pid))
+        os.kill(process.pid, signal.SIGCONT)
+        wait_until(lambda: tracer_of(pid) == process.pid, "the program is traced again")
+        os.kill(pid, signal.SIGUSR1)
+        check(read_line(process.stdout) == b"usr1\n", "the signal did not arrive after the stop")
+        os.kill(pid, signal.SIGTERM)
+        check(process.wait() == -signal.SIGTERM, "the end after the stop", process.returncode)
+    finally:
+        end(process)
+
+
+def tracer_of(pid):
+    with open("/proc/%d/status" % pid, encoding="utf-8", errors="replace") as file:
+        return int([line for line in file if line.startswith("TracerPid:")][0].split()[1])
+
+
 def check_memory():
     """What was checked, in words."""
     made = make_group()
@@ -198,6 +250,8 @@ def main():
     check_handler_taken_away()
     check_crash()
     check_chosen_ends()
+    check_watchdog()
+    check_rest()
     memory = check_memory()
     return finish("stacks of a program and of a child that were killed, %s, and of a handler that was taken away" % memory)
 
