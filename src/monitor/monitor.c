@@ -331,6 +331,8 @@ static void wait_for_events(struct monitor *monitor)
     struct epoll_event events[EVENTS];
     watchdog_beat();
     int64_t rest = monitor->next_look - deliver_now();
+    if (rest > watchdog_longest())
+        rest = watchdog_longest();
     int count = epoll_wait(monitor->events, events, EVENTS, rest > 0 ? (int)rest : 0);
     for (int n = 0; n < count; n++) {
         if (events[n].data.u64 == 0)
@@ -379,16 +381,15 @@ static void begin_tracing(struct monitor *monitor)
 static int wait_alone(pid_t program)
 {
     int status = 0;
-    siginfo_t info = {0};
-    while (waitid(P_PID, (id_t)program, &info, WEXITED | WSTOPPED | WNOWAIT) != 0 || info.si_code == CLD_TRAPPED ||
-           info.si_code == CLD_STOPPED) {
-        if (info.si_code == CLD_STOPPED)
-            (void)waitid(P_PID, (id_t)program, &info, WSTOPPED | WNOHANG);
-        trace_pass_stops(program);
-        info.si_code = 0;
-    }
-    while (waitpid(program, &status, 0) < 0 && errno == EINTR)
-        continue;
+    pid_t ended = 0;
+    do {
+        siginfo_t info = {0};
+        bool good = waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WNOWAIT | __WALL) == 0;
+        if (good && (info.si_code == CLD_TRAPPED || info.si_code == CLD_STOPPED))
+            trace_pass_stops(info.si_pid);
+        else if (good)
+            ended = waitpid(info.si_pid, &status, __WALL);
+    } while (ended != program);
     return status;
 }
 

@@ -82,6 +82,11 @@ void watchdog_beat(void)
         atomic_fetch_add(&shared->beats, 1);
 }
 
+int watchdog_longest(void)
+{
+    return patience() / 4;
+}
+
 void watchdog_rest(bool rests)
 {
     if (shared != NULL)

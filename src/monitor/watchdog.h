@@ -14,6 +14,9 @@ bool watchdog_begin(void);
 /* This process moves. */
 void watchdog_beat(void);
 
+/* Milliseconds within which it has to move. */
+int watchdog_longest(void);
+
 /* It stands because its job is stopped, or goes on. Nothing is traced meanwhile. */
 void watchdog_rest(bool rests);
 
