@@ -266,7 +266,12 @@ static void on_children(struct monitor *monitor)
     siginfo_t info = {0};
     on_stops(monitor);
     while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0) {
-        reap(monitor, info.si_pid);
+        /* Who is traced is told of when it stops, whether that is asked for or not (wait_task_stopped() in the kernel).
+         */
+        if (info.si_code == CLD_TRAPPED || info.si_code == CLD_STOPPED)
+            on_stops(monitor);
+        else
+            reap(monitor, info.si_pid);
         info.si_pid = 0;
     }
 }

@@ -112,7 +112,9 @@ static char state_of(pid_t pid)
     (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
     char *text = read_whole_file(path, &size);
     const char *name_end = text != NULL ? strrchr(text, ')') : NULL;
-    char state = name_end != NULL && name_end[1] == ' ' ? name_end[2] : '\0';
+    char state = '\0';
+    if (name_end != NULL && name_end[1] == ' ')
+        state = name_end[2];
     free(text);
     return state;
 }

@@ -59,6 +59,16 @@ def in_main():
 in_main()
 """
 
+FORKS = """
+import os
+for n in range(100):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+os._exit(5)
+"""
+
 SIGNALS = """
 import os, signal, time
 signal.signal(signal.SIGUSR1, lambda *_: print("usr1", flush=True))
@@ -145,6 +155,13 @@ def check_crash():
     if report is not None:
         check(report["status"] == "complete" and report["threads"][0]["crashed"], report["status"], report["notes"])
         check("in_main" in functions(report["threads"][0]), functions(report["threads"][0]))
+
+
+def check_many_stops():
+    """Each fork and each end of a child stops the program, and is not to be taken for its own end."""
+    for _ in range(10):
+        outcome = run(under(python(FORKS)))
+        check(outcome.status == 5, "a program that forks often ended with", outcome.status)
 
 
 def check_chosen_ends():
@@ -250,6 +267,7 @@ def main():
     check_handler_taken_away()
     check_crash()
     check_chosen_ends()
+    check_many_stops()
     check_watchdog()
     check_rest()
     memory = check_memory()
