@@ -108,8 +108,19 @@ dying.cycle = dying
 del dying
 gc.collect()
 """,
-    "thread": "import faulthandler, threading\nfaulthandler.enable()\n"
-    "thread = threading.Thread(target=faulthandler._sigsegv)\nthread.start()\nthread.join()",
+    # Without the GIL the main thread may be anywhere, if it is not waited for.
+    "thread": """\
+import faulthandler, threading
+faulthandler.enable()
+lock = threading.Lock()
+lock.acquire()
+main = threading.main_thread().ident
+def crash():
+    while sys._current_frames()[main].f_lineno != 12 or sys._current_frames()[main].f_code.co_name != '<module>':
+        pass
+    faulthandler._sigsegv()
+threading.Thread(target=crash).start()
+lock.acquire()""",
     "to a file": "import faulthandler, os\nfile = open(folder + '/f', 'w')\nfaulthandler.enable(file)\n"
     "if os.fork() == 0:\n faulthandler._sigsegv()\nos.wait()\nsys.stderr.write(open(folder + '/f').read())",
     "after sys.stderr is replaced": "import faulthandler, io\nfaulthandler.enable()\nsys.stderr = io.StringIO()\n"
