@@ -75,7 +75,7 @@ void pyunw_crash_take_info(struct crash_fault *fault, const siginfo_t *info)
     fault->system_call = fault->signal == SIGSYS && code > 0 ? info->si_syscall : -1;
 }
 
-static void report_fault(int signal, const siginfo_t *info, const void *context)
+static void report_fault(int signal, const siginfo_t *info, const void *context, bool is_last)
 {
     struct crash_fault fault = {
         .signal = signal,
@@ -86,7 +86,7 @@ static void report_fault(int signal, const siginfo_t *info, const void *context)
     /* Raised by this process itself: a handler that ran before ours, perhaps. */
     if (info->si_code == SI_TKILL || info->si_code == SI_USER)
         (void)pyunw_crash_recover_fault(signal, context, &fault);
-    (void)pyunw_crash_report(&fault);
+    (void)pyunw_crash_report(&fault, is_last);
 }
 
 /* ---- Handlers that were there before ---- */
@@ -214,24 +214,23 @@ static void handle(int signal, siginfo_t *info, void *context)
         /* A signal that was sent may be ignored, a fault may not (signal(7)). */
         if (!is_default(&previous) && info->si_code <= 0)
             return;
-        report_fault(signal, info, context);
+        report_fault(signal, info, context, true);
         die_by_default(signal, info);
         return;
     }
     struct call *call = find_call((pid_t)raw_syscall0(SYS_gettid));
     if (is_handed_back(call, signal, info, frame)) {
         if (!report_first)
-            report_fault(signal, info, context);
+            report_fault(signal, info, context, true);
         die_by_default(signal, info);
         return;
     }
     remember_call(call, signal, info, frame);
     if (report_first) {
-        report_fault(signal, info, context);
+        report_fault(signal, info, context, (pyunw_crash_settings.dies_afterwards & signal_bit(signal)) != 0);
         call_afterwards(&previous, signal, info, context);
     } else if (!is_settled(&previous, signal, info, context)) {
-        report_fault(signal, info, context);
-        pyunw_crash_end_reports();
+        report_fault(signal, info, context, true);
     }
     forget_call(call);
 }
@@ -252,7 +251,7 @@ void pyunw_crash_report_handler(int signal, siginfo_t *info, void *context)
         .thread = (pid_t)raw_syscall0(SYS_gettid),
         .system_call = -1,
     };
-    (void)pyunw_crash_report(&wish);
+    (void)pyunw_crash_report(&wish, false);
     if (has_handler(&previous))
         call_handler(&previous, signal, info, context);
 }

@@ -251,8 +251,10 @@ static int take_signal(struct crash_settings *settings, int signal)
     if (is_ours(&found))
         return PYUNW_OK;
     pyunw_crash_previous[signal] = found;
-    if (is_of_faulthandler(settings, &found))
+    if (is_of_faulthandler(settings, &found)) {
         settings->report_first |= signal_bit(signal);
+        settings->dies_afterwards |= signal_bit(signal);
+    }
     /*
      * SA_NODEFER: a fault of the handler itself is to come to it. Of the others only those wait that a program sends
      * itself, so that none of its own handlers runs on our stack.
