@@ -93,10 +93,12 @@ PYUNW_API int pyunw_faulthandler_unregister(int signum);
 #define PYUNW_FAULTHANDLER_HIDDEN_MAX 64
 
 /**
- * Say which code objects are the caller's own: their frames are left out of all that is written.
+ * Say which code objects are the caller's own: their frames are left out of all that is written. Those of another
+ * interpreter than the main one, which end with it, are not taken.
  * @param codes  Copied; they replace those of a call before. The code objects have to stay alive.
  * @param count  0 to PYUNW_FAULTHANDLER_HIDDEN_MAX.
- * @return 0; PYUNW_ERR_ARGUMENT. Signal-safe: no. Threads: one at a time. Since: 0.1. CPython: 3.8-3.15.
+ * @return 0; PYUNW_ERR_ARGUMENT; errors of pyunw_open_self().
+ * Signal-safe: no. Threads: one at a time. Since: 0.1. CPython: 3.8-3.15.
  */
 PYUNW_API int pyunw_faulthandler_hide(const pyunw_addr *codes, int count);
 
