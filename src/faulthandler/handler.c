@@ -17,9 +17,13 @@ struct fatal_signal pyunw_faulthandler_fatal[FATAL_COUNT] = {
     {.number = SIGSEGV, .name = "Segmentation fault"},
 };
 
-/* The thread that is writing why the process dies, and the one that writes a dump that was asked for; 0: none. */
-static pid_t death_writer;
-static pid_t dump_writer;
+/* The thread that writes; 0: none. */
+struct writer {
+    pid_t thread;
+};
+
+static struct writer death_writer; /* of why the process dies */
+static struct writer dump_writer;  /* of what was asked for */
 
 /* ---- One at a time ---- */
 
@@ -33,13 +37,13 @@ static void pause_a_millisecond(void)
  * Become the one that writes. False where this thread is it already: then writing itself has been interrupted, or has
  * failed; and where another does not come to an end.
  */
-static bool begin_to_write(pid_t *writer)
+static bool begin_to_write(struct writer *writer)
 {
     const int milliseconds_at_most = 10000;
     pid_t own = (pid_t)raw_syscall0(SYS_gettid);
     for (int n = 0; n < milliseconds_at_most; n++) {
         pid_t none = 0;
-        if (__atomic_compare_exchange_n(writer, &none, own, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+        if (__atomic_compare_exchange_n(&writer->thread, &none, own, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
             return true;
         if (none == own)
             return false;
@@ -48,9 +52,9 @@ static bool begin_to_write(pid_t *writer)
     return false;
 }
 
-static void end_to_write(pid_t *writer)
+static void end_to_write(struct writer *writer)
 {
-    __atomic_store_n(writer, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&writer->thread, 0, __ATOMIC_SEQ_CST);
 }
 
 /* ---- Giving signals on ---- */
