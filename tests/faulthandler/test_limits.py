@@ -203,6 +203,45 @@ def original_enabled_too():
 
 
 @check
+def a_storm_of_dumps():
+    """All threads, from handlers in any of them, while they push and pop frames. CPython's own handler crashes soon."""
+    text = run("""
+import itertools
+faulthandler.disable()
+sys.setswitchinterval(1e-4)
+import tempfile
+file = tempfile.TemporaryFile("w+")
+faulthandler.register(signal.SIGUSR1, file)
+go_on = True
+def leaf(n):
+    return n
+def generate(n):
+    yield from (leaf(i) for i in range(n))
+def work():
+    while go_on:
+        sum(generate(20))
+        sorted(range(9), key=lambda n: leaf(n))
+threads = [threading.Thread(target=work, daemon=True) for _ in range(3)]
+for thread in threads:
+    thread.start()
+identities = itertools.cycle([thread.ident for thread in threads])
+for _ in range(150):
+    signal.pthread_kill(next(identities), signal.SIGUSR1)
+    time.sleep(0)
+go_on = False
+for thread in threads:
+    thread.join()
+file.seek(0)
+names = {line.rpartition(" in ")[2].strip() for line in file if line.startswith("  File")}
+print(sorted(names))
+""", status=0)
+    names = set(re.findall(r"'(.*?)'", text))
+    known = {"leaf", "generate", "<genexpr>", "<lambda>", "work", "run", "_bootstrap", "_bootstrap_inner", "<module>"}
+    own = {"start", "join", "wait", "_wait_for_tstate_lock", "__init__", "__enter__", "__exit__"}
+    assert "work" in names and names <= known | own, text
+
+
+@check
 def children_waited_for():
     """The copy that writes the C stack (3.14) is no child that another waits for; what has been started stays."""
     text = run("""
