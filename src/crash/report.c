@@ -121,8 +121,7 @@ static bool claim_until(pid_t thread, int64_t deadline)
 {
     const int64_t moment = 2000000;
     while (!claim(thread)) {
-        bool ending = __atomic_load_n(&report.owner, __ATOMIC_SEQ_CST) == owner_of(ENDING);
-        if (!ending && pyunw_crash_now(CLOCK_MONOTONIC) > deadline)
+        if (pyunw_crash_now(CLOCK_MONOTONIC) > deadline)
             return false;
         pyunw_crash_sleep(moment);
     }
