@@ -38,6 +38,23 @@ static void block(uint64_t mask)
     (void)raw_syscall4(SYS_rt_sigprocmask, SIG_BLOCK, (long)&mask, 0, sizeof mask);
 }
 
+/* The mask that there was. */
+static uint64_t set_mask(uint64_t mask)
+{
+    uint64_t found = 0;
+    (void)raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&mask, (long)&found, sizeof mask);
+    return found;
+}
+
+/* What was blocked where the thread was interrupted: more than that is blocked while our handler runs. */
+static uint64_t mask_of(const void *context)
+{
+    uint64_t mask = 0;
+    if (context != NULL) /* a handler in front has called ours without, perhaps */
+        memcpy(&mask, &((const ucontext_t *)context)->uc_sigmask, sizeof mask);
+    return mask;
+}
+
 /* ---- The end ---- */
 
 /*
@@ -190,8 +207,11 @@ static bool is_settled(const struct kernel_sigaction *previous, int signal, sigi
     registers before;
     registers after;
     copy_registers(context, &before);
-    block(previous->mask | signal_bit(signal));
+    /* One that leaves by longjmp(3) takes the mask along: it is to be the one that the kernel would have made. */
+    uint64_t blocked = previous->mask | signal_bit(signal);
+    uint64_t found = set_mask(mask_of(context) | blocked);
     call_handler(previous, signal, info, context);
+    (void)set_mask(found | blocked);
     copy_registers(context, &after);
     return memcmp(&before, &after, sizeof before) != 0 || !has_given_up(signal, info);
 }
@@ -201,7 +221,7 @@ static void call_afterwards(const struct kernel_sigaction *previous, int signal,
     uint64_t mask = previous->mask;
     if ((previous->flags & (unsigned long)SA_NODEFER) == 0)
         mask |= signal_bit(signal);
-    block(mask);
+    (void)set_mask(mask_of(context) | mask);
     call_handler(previous, signal, info, context);
 }
 
@@ -235,9 +255,23 @@ static void handle(int signal, siginfo_t *info, void *context)
     forget_call(call);
 }
 
+/* Until the report is done: the mask that the thread goes on with holds it back. */
+static void put_off(int signal, const siginfo_t *info, ucontext_t *context)
+{
+    uint64_t mask = mask_of(context) | signal_bit(signal);
+    memcpy(&context->uc_sigmask, &mask, sizeof mask);
+    block(signal_bit(signal));
+    long pid = raw_syscall0(SYS_getpid);
+    long thread = raw_syscall0(SYS_gettid);
+    (void)raw_syscall4(SYS_rt_tgsigqueueinfo, pid, thread, signal, (long)info);
+}
+
 void pyunw_crash_handler(int signal, siginfo_t *info, void *context)
 {
-    if (pyunw_crash_is_reporting((pid_t)raw_syscall0(SYS_gettid)))
+    bool is_own = pyunw_crash_is_reporting((pid_t)raw_syscall0(SYS_gettid));
+    if (is_own && info->si_code <= 0)
+        put_off(signal, info, context); /* sent by a process: it is no fault of ours */
+    else if (is_own)
         pyunw_crash_leave_stage(context);
     else
         handle(signal, info, context);
@@ -253,5 +287,5 @@ void pyunw_crash_report_handler(int signal, siginfo_t *info, void *context)
     };
     (void)pyunw_crash_report(&wish, false);
     if (has_handler(&previous))
-        call_handler(&previous, signal, info, context);
+        call_afterwards(&previous, signal, info, context);
 }

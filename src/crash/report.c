@@ -162,7 +162,15 @@ bool pyunw_crash_report(const struct crash_fault *fault, bool is_last)
 int pyunw_crash_report_now(void)
 {
     const struct crash_fault now = {.thread = (pid_t)raw_syscall0(SYS_gettid), .system_call = -1};
+    const uint64_t faults = signal_bit(SIGSEGV) | signal_bit(SIGBUS) | signal_bit(SIGILL) | signal_bit(SIGFPE) |
+                            signal_bit(SIGABRT) | signal_bit(SIGSYS) | signal_bit(SIGTRAP);
+    const uint64_t others = ~faults;
+    uint64_t mask = 0;
     if (!pyunw_crash_settings.installed)
         return PYUNW_ERR_NOT_OPEN;
-    return pyunw_crash_report(&now, false) ? PYUNW_OK : PYUNW_ERR_SYSTEM;
+    /* No handler of the program's is to run on our stack, and none of ours to ask for another report. */
+    (void)raw_syscall4(SYS_rt_sigprocmask, SIG_BLOCK, (long)&others, (long)&mask, sizeof mask);
+    bool good = pyunw_crash_report(&now, false);
+    (void)raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&mask, 0, sizeof mask);
+    return good ? PYUNW_OK : PYUNW_ERR_SYSTEM;
 }
