@@ -101,7 +101,8 @@ static void report_fault(int signal, const siginfo_t *info, const void *context,
     };
     pyunw_crash_take_info(&fault, info);
     /* Raised by this process itself: a handler that ran before ours, perhaps. */
-    if (info->si_code == SI_TKILL || info->si_code == SI_USER)
+    bool raised = (info->si_code == SI_TKILL || info->si_code == SI_USER) && info->si_pid == raw_syscall0(SYS_getpid);
+    if (raised)
         (void)pyunw_crash_recover_fault(signal, context, &fault);
     (void)pyunw_crash_report(&fault, is_last);
 }
