@@ -296,6 +296,14 @@ static int collect_report(const struct collect *collect)
     return status;
 }
 
+/* The record tells registers, and every user may read the arguments of a process. NULL: no memory. */
+static const char *take_fault(char *argument)
+{
+    char *fault = strdup(argument);
+    explicit_bzero(argument, strlen(argument));
+    return fault;
+}
+
 int cli_collect(int argc, char **argv)
 {
     enum { ARGUMENTS = 11 };
@@ -314,8 +322,10 @@ int cli_collect(int argc, char **argv)
         .standard_error = (int)strtol(argv[7], NULL, 10),
         .deadline = deliver_now() + milliseconds - milliseconds / 10,
         .name = argv[9],
-        .fault = argv[10],
+        .fault = take_fault(argv[10]),
     };
+    if (collect.fault == NULL)
+        return COLLECT_FAILED;
     become_sidecar(&collect, milliseconds);
     return collect_report(&collect);
 }
