@@ -69,7 +69,8 @@ static void die_by_default(int signal, const siginfo_t *info)
     (void)raw_syscall4(SYS_rt_sigaction, signal, (long)&by_default, 0, sizeof by_default.mask);
     long pid = raw_syscall0(SYS_getpid);
     long thread = raw_syscall0(SYS_gettid);
-    (void)raw_syscall4(SYS_rt_tgsigqueueinfo, pid, thread, signal, (long)info);
+    if (raw_syscall4(SYS_rt_tgsigqueueinfo, pid, thread, signal, (long)info) < 0)
+        (void)raw_syscall3(SYS_tgkill, pid, thread, signal); /* a sandbox may forbid the one and not the other */
 }
 
 /* The kernel tells an address of what it found itself. */
