@@ -219,7 +219,11 @@ static void read_ending_native(pid_t pid, const struct crash_wish *wish, const p
     if (err < 0)
         return;
     snapshot->crash = (struct crash){.is_known = true, .thread = wish->thread, .context = wish->context};
+    /* The kernel tells of the main thread first. What is left of others is ending, and perhaps known to Python. */
+    size_t task_count = snapshot->info.task_count;
+    snapshot->info.task_count = task_count > 0 && snapshot->info.tasks[0].id == wish->thread ? 1 : 0;
     (void)native_stacks_read(target, snapshot);
+    snapshot->info.task_count = task_count;
     snapshot->crash = (struct crash){0}; /* it has not crashed */
     for (size_t n = 0; n < snapshot->thread_count; n++) {
         struct thread *thread = &snapshot->threads[n];

@@ -107,6 +107,17 @@ static void look(struct monitor *monitor)
     monitor->next_look = deliver_now() + (monitor->pause > at_least ? monitor->pause : at_least);
 }
 
+/* The program alone: where there are many processes, to look at them all takes longer than a small program runs. */
+static void begin_watching(struct monitor *monitor)
+{
+    struct watched *process = watched_add(&monitor->watched, monitor->program);
+    if (process != NULL)
+        on_added(process, monitor);
+    if (process != NULL && monitor->traces)
+        trace_begin(process);
+    monitor->next_look = deliver_now() + LOOK_FIRST;
+}
+
 /* ---- Deaths ---- */
 
 static bool settle(const struct monitor *monitor, const struct unsettled *of, bool last_chance)
@@ -389,7 +400,7 @@ int monitor_run(const struct monitor_wish *wish)
     }
     if (wish->trace_kills)
         begin_tracing(&monitor);
-    look(&monitor);
+    begin_watching(&monitor);
     while (!monitor.has_ended)
         wait_for_events(&monitor);
     wait_for_reports(&monitor);
