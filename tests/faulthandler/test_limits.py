@@ -79,8 +79,14 @@ NATIVE.strlen(None)
 def overflow_in_a_thread():
     text = run("""
 import faulthandler as original
+class Stack(ctypes.Structure):
+    _fields_ = [("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
 class Own(threading.Thread):
     def run(self):
+        stack = Stack()
+        NATIVE.sigaltstack(None, ctypes.byref(stack))
+        if stack.flags & 2:
+            os._exit(3)  # it has none: whether the overflow can be reported is a matter of luck
         original._stack_overflow()
 thread = Own()
 thread.start()
@@ -110,7 +116,9 @@ damaged()
 def two_threads_die_at_once():
     text = run("""
 ready = threading.Barrier(3)
-def die():
+def die(n=900):
+    if n > 0:
+        return die(n - 1)  # so that there is much to write
     ready.wait()
     NATIVE.strlen(None)
 threads = [threading.Thread(target=die) for _ in range(3)]
@@ -200,6 +208,8 @@ def check_with_crash_tracker(order):
     crashed = [thread for thread in report["threads"] if thread["crashed"]]
     names = [frame["name"] for frame in crashed[0]["frames"] if frame["kind"] == "python"]
     assert len(crashed) == 1 and names == ["die", "<module>"], names
+    modules = [os.path.basename(frame["module"] or "") for frame in crashed[0]["frames"] if frame["kind"] == "native"]
+    assert modules[0].startswith("libc.") and not any("pyunwind" in module for module in modules), modules
 
 
 @check
