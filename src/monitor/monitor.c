@@ -371,7 +371,25 @@ static bool open_events(struct monitor *monitor)
 static void begin_tracing(struct monitor *monitor)
 {
     trace_reserve();
-    monitor->traces = watchdog_begin();
+    monitor->traces = true;
+    (void)watchdog_begin();
+}
+
+/* Without events: nothing is told, but how the program ends. */
+static int wait_alone(pid_t program)
+{
+    int status = 0;
+    siginfo_t info = {0};
+    while (waitid(P_PID, (id_t)program, &info, WEXITED | WSTOPPED | WNOWAIT) != 0 || info.si_code == CLD_TRAPPED ||
+           info.si_code == CLD_STOPPED) {
+        if (info.si_code == CLD_STOPPED)
+            (void)waitid(P_PID, (id_t)program, &info, WSTOPPED | WNOHANG);
+        trace_pass_stops(program);
+        info.si_code = 0;
+    }
+    while (waitpid(program, &status, 0) < 0 && errno == EINTR)
+        continue;
+    return status;
 }
 
 int monitor_run(const struct monitor_wish *wish)
@@ -394,9 +412,7 @@ int monitor_run(const struct monitor_wish *wish)
     start_close_inherited(wish, crash_option_is_set("PYUNWIND_TEXT", false));
     if (!open_events(&monitor)) {
         /* It runs already: what can be done still is to wait for it. */
-        while (waitpid(monitor.program, &monitor.status, 0) < 0 && errno == EINTR)
-            continue;
-        return ending_take(monitor.status);
+        return ending_take(wait_alone(monitor.program));
     }
     if (wish->trace_kills)
         begin_tracing(&monitor);

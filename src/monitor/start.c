@@ -3,9 +3,12 @@
  */
 #include "start.h"
 
+#include "trace.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,9 +44,14 @@ static bool set_preload(const char *preload)
     return good;
 }
 
-static void execute(const struct monitor_wish *wish, const struct found *found, int told)
+/* go: is closed when it is to begin. */
+static void execute(const struct monitor_wish *wish, const struct found *found, int told, const int go[2])
 {
     int error = 0;
+    char nothing;
+    (void)close(go[1]);
+    while (read(go[0], &nothing, 1) < 0 && errno == EINTR)
+        continue;
     if (set_preload(wish->preload) && sigaction(SIGCHLD, &found->child, NULL) == 0 &&
         sigprocmask(SIG_SETMASK, &found->mask, NULL) == 0)
         (void)execvp(wish->command[0], wish->command);
@@ -55,10 +63,14 @@ static void execute(const struct monitor_wish *wish, const struct found *found, 
 /* ---- In the monitor ---- */
 
 /* 0 once the program is executed: the pipe's end is closed by that. */
-static int read_error(int told)
+static int read_error(int told, pid_t child)
 {
+    const int moment = 10;
     int error = 0;
     ssize_t n = 0;
+    struct pollfd end = {.fd = told, .events = POLLIN};
+    while (poll(&end, 1, moment) == 0)
+        trace_pass_stops(child);
     do {
         n = read(told, &error, sizeof error);
     } while (n < 0 && errno == EINTR);
@@ -74,18 +86,23 @@ static int complain(const char *what, const char *of, int error)
 pid_t start_program(const struct monitor_wish *wish, const struct found *found, int *exit_status)
 {
     int told[2];
-    if (pipe2(told, O_CLOEXEC) != 0) {
+    int go[2];
+    if (pipe2(told, O_CLOEXEC) != 0 || pipe2(go, O_CLOEXEC) != 0) {
         *exit_status = complain("no pipe can be made", "", errno);
         return -1;
     }
     pid_t child = fork();
     int error = errno;
     if (child == 0)
-        execute(wish, found, told[1]);
+        execute(wish, found, told[1], go);
     (void)close(told[1]);
+    (void)close(go[0]);
+    if (child > 0 && wish->trace_kills)
+        trace_begin_pid(child);
+    (void)close(go[1]);
     if (child < 0) {
         *exit_status = complain("no process can be made", "", error);
-    } else if ((error = read_error(told[0])) != 0) {
+    } else if ((error = read_error(told[0], child)) != 0) {
         (void)complain("cannot execute ", wish->command[0], error);
         *exit_status = error == ENOENT ? MONITOR_NOT_FOUND : MONITOR_NOT_EXECUTABLE;
         child = -1;

@@ -117,12 +117,42 @@ static char state_of(pid_t pid)
     return state;
 }
 
+static bool is_traced_here(pid_t pid)
+{
+    static const char key[] = "\nTracerPid:";
+    char path[64];
+    size_t size = 0;
+    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    char *text = read_whole_file(path, &size);
+    const char *at = text != NULL ? strstr(text, key) : NULL;
+    bool here = at != NULL && strtol(at + sizeof key - 1, NULL, 10) == getpid();
+    free(text);
+    return here;
+}
+
 void trace_begin(struct watched *process)
 {
     if (process->trace != TRACE_NONE || state_of(process->pid) == 'T' || watched_is_command(process->pid))
         return;
-    if (request(PTRACE_SEIZE, process->pid, trace_options))
+    if (request(PTRACE_SEIZE, process->pid, trace_options) || is_traced_here(process->pid))
         process->trace = TRACE_ON;
+}
+
+void trace_begin_pid(pid_t pid)
+{
+    (void)request(PTRACE_SEIZE, pid, trace_options);
+}
+
+void trace_pass_stops(pid_t pid)
+{
+    siginfo_t info = {0};
+    if (waitid(P_PID, (id_t)pid, &info, WSTOPPED | WNOHANG | __WALL) != 0 || info.si_pid != pid ||
+        info.si_code != CLD_TRAPPED)
+        return;
+    /* One that is stopped by job control is let go with that, and watched before long. */
+    bool is_group_stop = info.si_status >> 8 == PTRACE_EVENT_STOP && (info.si_status & 0xff) != SIGTRAP;
+    (void)request(is_group_stop ? PTRACE_DETACH : PTRACE_CONT, pid,
+                  info.si_status >> 8 == 0 ? (long)info.si_status : 0L);
 }
 
 void trace_let_go(struct watched *process, bool for_good)

@@ -30,6 +30,10 @@ void trace_lock(void);
 /* Trace a process by its main thread, and what that forks. Where it may not be traced, or is stopped, it is not. */
 void trace_begin(struct watched *process);
 
+/* Trace a child before it executes its program, and until that is watched, pass on what it is stopped by. */
+void trace_begin_pid(pid_t pid);
+void trace_pass_stops(pid_t pid);
+
 /* Let it go as soon as it stands. for_good: it is not to be traced again. */
 void trace_let_go(struct watched *process, bool for_good);
 

@@ -60,11 +60,11 @@ in_main()
 """
 
 SIGNALS = """
-import os, signal
+import os, signal, time
 signal.signal(signal.SIGUSR1, lambda *_: print("usr1", flush=True))
 print(os.getpid(), flush=True)
 while True:
-    signal.pause()
+    time.sleep(0.01)  # a signal that comes just before signal.pause() would be told after the next one only
 """
 
 EAT = """
