@@ -76,8 +76,8 @@ PYUNW_API int pyunw_faulthandler_dump_traceback_later(const pyunw_faulthandler_o
 PYUNW_API int pyunw_faulthandler_cancel_dump_traceback_later(void);
 
 /**
- * Take a signal: write the Python stacks each time it comes. The calling thread is given an alternate signal stack.
- * Called again for the same signal, it changes the options.
+ * Take a signal: write the Python stacks each time it comes, in several threads one after the other. The calling thread
+ * is given an alternate signal stack. Called again for the same signal, it changes the options.
  * @param signum  None of those of pyunw_faulthandler_enable().
  * @return 0; PYUNW_ERR_ARGUMENT; PYUNW_ERR_SYSTEM, and errno says why; errors of pyunw_open_self().
  * Signal-safe: no. Allocates: the stack. Threads: one at a time. Since: 0.1. CPython: 3.8-3.15.
@@ -93,10 +93,12 @@ PYUNW_API int pyunw_faulthandler_unregister(int signum);
 #define PYUNW_FAULTHANDLER_HIDDEN_MAX 64
 
 /**
- * Say which code objects are the caller's own: their frames are left out of all that is written.
+ * Say which code objects are the caller's own: their frames are left out of all that is written. Those of another
+ * interpreter than the main one, which end with it, are not taken.
  * @param codes  Copied; they replace those of a call before. The code objects have to stay alive.
  * @param count  0 to PYUNW_FAULTHANDLER_HIDDEN_MAX.
- * @return 0; PYUNW_ERR_ARGUMENT. Signal-safe: no. Threads: one at a time. Since: 0.1. CPython: 3.8-3.15.
+ * @return 0; PYUNW_ERR_ARGUMENT; errors of pyunw_open_self().
+ * Signal-safe: no. Threads: one at a time. Since: 0.1. CPython: 3.8-3.15.
  */
 PYUNW_API int pyunw_faulthandler_hide(const pyunw_addr *codes, int count);
 

@@ -253,7 +253,7 @@ def _register_on(signum: int, file: Any, all_threads: Any, chain: Any, max_threa
 
 def unregister(signum: int, /) -> bool:
     """Unregister the handler of the signal 'signum' registered by register()."""
-    _original.unregister(signum)  # checks the number
+    _check(_original.register, signum)
     _files.pop(index(signum), None)
     return bool(_unregister(index(signum)))
 

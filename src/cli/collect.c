@@ -21,6 +21,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -97,9 +98,24 @@ static void set_alarm(int64_t milliseconds)
     (void)setitimer(ITIMER_REAL, &timer, NULL);
 }
 
+/* The program's limits are for the program: what it has used up is needed here. */
+static void raise_limits(void)
+{
+    static const int limits[] = {RLIMIT_AS, RLIMIT_DATA, RLIMIT_NOFILE, RLIMIT_FSIZE, RLIMIT_STACK};
+    struct rlimit limit;
+    for (size_t n = 0; n < sizeof limits / sizeof limits[0]; n++) {
+        if (getrlimit(limits[n], &limit) != 0)
+            continue;
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(limits[n], &limit);
+    }
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file that must not grow is an error, and said to be one */
+}
+
 static void become_sidecar(const struct collect *collect, int64_t milliseconds)
 {
     sigset_t none;
+    raise_limits();
     sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     (void)setsid(); /* what a terminal sends is meant for the program */
@@ -280,6 +296,14 @@ static int collect_report(const struct collect *collect)
     return status;
 }
 
+/* The record tells registers, and every user may read the arguments of a process. NULL: no memory. */
+static const char *take_fault(char *argument)
+{
+    char *fault = strdup(argument);
+    explicit_bzero(argument, strlen(argument));
+    return fault;
+}
+
 int cli_collect(int argc, char **argv)
 {
     enum { ARGUMENTS = 11 };
@@ -298,8 +322,10 @@ int cli_collect(int argc, char **argv)
         .standard_error = (int)strtol(argv[7], NULL, 10),
         .deadline = deliver_now() + milliseconds - milliseconds / 10,
         .name = argv[9],
-        .fault = argv[10],
+        .fault = take_fault(argv[10]),
     };
+    if (collect.fault == NULL)
+        return COLLECT_FAILED;
     become_sidecar(&collect, milliseconds);
     return collect_report(&collect);
 }

@@ -49,11 +49,12 @@ struct crash_settings {
     bool installed;
     pid_t pid; /* of the process that installed it; a child of fork() has another */
     uint64_t signals;
-    uint64_t report_first; /* signals whose previous handler does not come back: ours reports before it is called */
-    int64_t time_limit;    /* nanoseconds */
-    bool is_restricted;    /* by Yama: a process is read only by its ancestors and by whom it names (PR_SET_PTRACER) */
-    int report_signal;     /* that asks for a report; 0: none */
-    uint32_t flags;        /* enum pyunw_crash_flags */
+    uint64_t report_first;    /* signals whose previous handler does not come back: ours reports before it is called */
+    uint64_t dies_afterwards; /* of those, the ones whose handler is faulthandler's, which ends the process */
+    int64_t time_limit;       /* nanoseconds */
+    bool is_restricted; /* by Yama: a process is read only by its ancestors and by whom it names (PR_SET_PTRACER) */
+    int report_signal;  /* that asks for a report; 0: none */
+    uint32_t flags;     /* enum pyunw_crash_flags */
     pyunw_target targets[TARGET_COUNT];
     int target_count;
     struct held_file folder;  /* where reports are written */

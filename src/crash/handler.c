@@ -38,6 +38,23 @@ static void block(uint64_t mask)
     (void)raw_syscall4(SYS_rt_sigprocmask, SIG_BLOCK, (long)&mask, 0, sizeof mask);
 }
 
+/* The mask that there was. */
+static uint64_t set_mask(uint64_t mask)
+{
+    uint64_t found = 0;
+    (void)raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&mask, (long)&found, sizeof mask);
+    return found;
+}
+
+/* What was blocked where the thread was interrupted: more than that is blocked while our handler runs. */
+static uint64_t mask_of(const void *context)
+{
+    uint64_t mask = 0;
+    if (context != NULL) /* a handler in front has called ours without, perhaps */
+        memcpy(&mask, &((const ucontext_t *)context)->uc_sigmask, sizeof mask);
+    return mask;
+}
+
 /* ---- The end ---- */
 
 /*
@@ -52,7 +69,8 @@ static void die_by_default(int signal, const siginfo_t *info)
     (void)raw_syscall4(SYS_rt_sigaction, signal, (long)&by_default, 0, sizeof by_default.mask);
     long pid = raw_syscall0(SYS_getpid);
     long thread = raw_syscall0(SYS_gettid);
-    (void)raw_syscall4(SYS_rt_tgsigqueueinfo, pid, thread, signal, (long)info);
+    if (raw_syscall4(SYS_rt_tgsigqueueinfo, pid, thread, signal, (long)info) < 0)
+        (void)raw_syscall3(SYS_tgkill, pid, thread, signal); /* a sandbox may forbid the one and not the other */
 }
 
 /* The kernel tells an address of what it found itself. */
@@ -75,7 +93,7 @@ void pyunw_crash_take_info(struct crash_fault *fault, const siginfo_t *info)
     fault->system_call = fault->signal == SIGSYS && code > 0 ? info->si_syscall : -1;
 }
 
-static void report_fault(int signal, const siginfo_t *info, const void *context)
+static void report_fault(int signal, const siginfo_t *info, const void *context, bool is_last)
 {
     struct crash_fault fault = {
         .signal = signal,
@@ -84,9 +102,10 @@ static void report_fault(int signal, const siginfo_t *info, const void *context)
     };
     pyunw_crash_take_info(&fault, info);
     /* Raised by this process itself: a handler that ran before ours, perhaps. */
-    if (info->si_code == SI_TKILL || info->si_code == SI_USER)
+    bool raised = (info->si_code == SI_TKILL || info->si_code == SI_USER) && info->si_pid == raw_syscall0(SYS_getpid);
+    if (raised)
         (void)pyunw_crash_recover_fault(signal, context, &fault);
-    (void)pyunw_crash_report(&fault);
+    (void)pyunw_crash_report(&fault, is_last);
 }
 
 /* ---- Handlers that were there before ---- */
@@ -190,8 +209,11 @@ static bool is_settled(const struct kernel_sigaction *previous, int signal, sigi
     registers before;
     registers after;
     copy_registers(context, &before);
-    block(previous->mask | signal_bit(signal));
+    /* One that leaves by longjmp(3) takes the mask along: it is to be the one that the kernel would have made. */
+    uint64_t blocked = previous->mask | signal_bit(signal);
+    uint64_t found = set_mask(mask_of(context) | blocked);
     call_handler(previous, signal, info, context);
+    (void)set_mask(found | blocked);
     copy_registers(context, &after);
     return memcmp(&before, &after, sizeof before) != 0 || !has_given_up(signal, info);
 }
@@ -201,7 +223,7 @@ static void call_afterwards(const struct kernel_sigaction *previous, int signal,
     uint64_t mask = previous->mask;
     if ((previous->flags & (unsigned long)SA_NODEFER) == 0)
         mask |= signal_bit(signal);
-    block(mask);
+    (void)set_mask(mask_of(context) | mask);
     call_handler(previous, signal, info, context);
 }
 
@@ -214,31 +236,44 @@ static void handle(int signal, siginfo_t *info, void *context)
         /* A signal that was sent may be ignored, a fault may not (signal(7)). */
         if (!is_default(&previous) && info->si_code <= 0)
             return;
-        report_fault(signal, info, context);
+        report_fault(signal, info, context, true);
         die_by_default(signal, info);
         return;
     }
     struct call *call = find_call((pid_t)raw_syscall0(SYS_gettid));
     if (is_handed_back(call, signal, info, frame)) {
         if (!report_first)
-            report_fault(signal, info, context);
+            report_fault(signal, info, context, true);
         die_by_default(signal, info);
         return;
     }
     remember_call(call, signal, info, frame);
     if (report_first) {
-        report_fault(signal, info, context);
+        report_fault(signal, info, context, (pyunw_crash_settings.dies_afterwards & signal_bit(signal)) != 0);
         call_afterwards(&previous, signal, info, context);
     } else if (!is_settled(&previous, signal, info, context)) {
-        report_fault(signal, info, context);
-        pyunw_crash_end_reports();
+        report_fault(signal, info, context, true);
     }
     forget_call(call);
 }
 
+/* Until the report is done: the mask that the thread goes on with holds it back. */
+static void put_off(int signal, const siginfo_t *info, ucontext_t *context)
+{
+    uint64_t mask = mask_of(context) | signal_bit(signal);
+    memcpy(&context->uc_sigmask, &mask, sizeof mask);
+    block(signal_bit(signal));
+    long pid = raw_syscall0(SYS_getpid);
+    long thread = raw_syscall0(SYS_gettid);
+    (void)raw_syscall4(SYS_rt_tgsigqueueinfo, pid, thread, signal, (long)info);
+}
+
 void pyunw_crash_handler(int signal, siginfo_t *info, void *context)
 {
-    if (pyunw_crash_is_reporting((pid_t)raw_syscall0(SYS_gettid)))
+    bool is_own = pyunw_crash_is_reporting((pid_t)raw_syscall0(SYS_gettid));
+    if (is_own && info->si_code <= 0)
+        put_off(signal, info, context); /* sent by a process: it is no fault of ours */
+    else if (is_own)
         pyunw_crash_leave_stage(context);
     else
         handle(signal, info, context);
@@ -252,7 +287,7 @@ void pyunw_crash_report_handler(int signal, siginfo_t *info, void *context)
         .thread = (pid_t)raw_syscall0(SYS_gettid),
         .system_call = -1,
     };
-    (void)pyunw_crash_report(&wish);
+    (void)pyunw_crash_report(&wish, false);
     if (has_handler(&previous))
-        call_handler(&previous, signal, info, context);
+        call_afterwards(&previous, signal, info, context);
 }

@@ -40,7 +40,7 @@ static bool find_beside_library(char path[PATH_MAX])
 
 static bool find_in_path(char path[PATH_MAX])
 {
-    const char *at = getenv("PATH");
+    const char *at = secure_getenv("PATH");
     while (at != NULL && *at != '\0') {
         size_t length = strcspn(at, ":");
         if (length > 0 && snprintf(path, PATH_MAX, "%.*s/pyunwind", (int)length, at) < PATH_MAX && is_command(path))
@@ -52,7 +52,7 @@ static bool find_in_path(char path[PATH_MAX])
 
 int pyunw_crash_open_helper(const pyunw_crash_options *options, struct crash_settings *settings)
 {
-    const char *named = options->helper != NULL ? options->helper : getenv("PYUNWIND_HELPER");
+    const char *named = options->helper != NULL ? options->helper : secure_getenv("PYUNWIND_HELPER");
     char *path = settings->helper_path;
     if (named != NULL && *named != '\0') {
         char *whole = realpath(named, NULL);
@@ -107,7 +107,7 @@ __attribute__((format(printf, 2, 3))) static void add(struct block *block, const
 
 static void copy(struct block *block, const char *name)
 {
-    const char *value = getenv(name);
+    const char *value = secure_getenv(name);
     if (value != NULL)
         add(block, "%s=%s", name, value);
 }

@@ -67,7 +67,7 @@ static uint64_t parse_signals(const char *text)
 static int choose_signals(const pyunw_crash_options *options, struct crash_settings *settings)
 {
     const uint64_t impossible = signal_bit(SIGKILL) | signal_bit(SIGSTOP);
-    const char *named = getenv("PYUNWIND_SIGNALS");
+    const char *named = secure_getenv("PYUNWIND_SIGNALS");
     settings->signals = options->signals;
     if (settings->signals == 0 && named != NULL && *named != '\0') {
         settings->signals = parse_signals(named);
@@ -88,7 +88,7 @@ static int choose_signals(const pyunw_crash_options *options, struct crash_setti
 /* One whose handler is ours anyway, or can be nobody's, cannot be chosen. */
 static int choose_report_signal(const pyunw_crash_options *options, struct crash_settings *settings)
 {
-    const char *named = getenv("PYUNWIND_REPORT_SIGNAL");
+    const char *named = secure_getenv("PYUNWIND_REPORT_SIGNAL");
     int signal = options->report_signal;
     if (signal == 0 && named != NULL && *named != '\0') {
         char *end = NULL;
@@ -107,7 +107,7 @@ static int choose_report_signal(const pyunw_crash_options *options, struct crash
 
 static int choose_limit(const pyunw_crash_options *options, struct crash_settings *settings)
 {
-    const char *named = getenv("PYUNWIND_TIME_LIMIT");
+    const char *named = secure_getenv("PYUNWIND_TIME_LIMIT");
     double milliseconds = options->time_limit;
     if (options->time_limit == 0 && named != NULL && *named != '\0') {
         char *end = NULL;
@@ -124,13 +124,13 @@ static int choose_limit(const pyunw_crash_options *options, struct crash_setting
 
 static bool is_text_wanted(const pyunw_crash_options *options)
 {
-    const char *named = getenv("PYUNWIND_TEXT");
+    const char *named = secure_getenv("PYUNWIND_TEXT");
     return (options->flags & PYUNW_CRASH_TEXT) != 0 || (named != NULL && *named != '\0' && strcmp(named, "0") != 0);
 }
 
 static int choose_output(const pyunw_crash_options *options, struct crash_settings *settings)
 {
-    const char *named = getenv("PYUNWIND_REPORT_FD");
+    const char *named = secure_getenv("PYUNWIND_REPORT_FD");
     int fd = options->report_fd;
     if (fd == 0 && named != NULL && *named != '\0')
         fd = (int)strtol(named, NULL, 10);
@@ -251,8 +251,10 @@ static int take_signal(struct crash_settings *settings, int signal)
     if (is_ours(&found))
         return PYUNW_OK;
     pyunw_crash_previous[signal] = found;
-    if (is_of_faulthandler(settings, &found))
+    if (is_of_faulthandler(settings, &found)) {
         settings->report_first |= signal_bit(signal);
+        settings->dies_afterwards |= signal_bit(signal);
+    }
     /*
      * SA_NODEFER: a fault of the handler itself is to come to it. Of the others only those wait that a program sends
      * itself, so that none of its own handlers runs on our stack.
@@ -297,7 +299,7 @@ static int give_back(int signal)
 
 static void choose_test_stage(void)
 {
-    const char *stage = getenv("PYUNWIND_TEST_FAULT_IN_STAGE");
+    const char *stage = secure_getenv("PYUNWIND_TEST_FAULT_IN_STAGE");
     pyunw_crash_fault_in_stage = stage != NULL && *stage != '\0' ? (int)strtol(stage, NULL, 10) : -1;
 }
 

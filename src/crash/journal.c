@@ -162,16 +162,33 @@ void pyunw_crash_journal_open(struct crash_journal *journal)
         create_file(journal, seconds, pid);
 }
 
+/* As at the installation: out of the way of the numbers that the program counts on. */
+static struct held_file prepare(void)
+{
+    enum { HIGH = 200 };
+    const struct crash_settings *settings = &pyunw_crash_settings;
+    const int flags = O_TMPFILE | O_RDWR | O_CLOEXEC;
+    long fd = -EBADF;
+    if (pyunw_crash_holds(&settings->folder))
+        fd = raw_syscall4(SYS_openat, settings->folder.fd, (long)".", flags, 0600);
+    if (fd < 0)
+        return (struct held_file){.fd = -1};
+    long high = raw_syscall3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, HIGH);
+    if (high >= 0)
+        (void)raw_syscall3(SYS_close, fd, 0, 0);
+    return pyunw_crash_hold(high >= 0 ? (int)high : (int)fd);
+}
+
 void pyunw_crash_journal_close(struct crash_journal *journal)
 {
     struct crash_settings *settings = &pyunw_crash_settings;
+    bool prepared = journal->fd >= 0 && journal->fd == settings->journal.fd;
     if (journal->fd < 0)
         return;
-    (void)raw_syscall3(SYS_close, journal->fd, 0, 0);
-    if (journal->fd == settings->journal.fd) {
-        const int flags = O_TMPFILE | O_RDWR | O_CLOEXEC;
-        long fd = raw_syscall4(SYS_openat, settings->folder.fd, (long)".", flags, 0600);
-        settings->journal = pyunw_crash_hold(fd < 0 ? -1 : (int)fd);
-    }
+    /* Meanwhile another thread may have closed it, and the number be another file's. */
+    if (!prepared || pyunw_crash_holds(&settings->journal))
+        (void)raw_syscall3(SYS_close, journal->fd, 0, 0);
+    if (prepared)
+        settings->journal = prepare();
     journal->fd = -1;
 }

@@ -7,6 +7,7 @@
 #include "output.h"
 #include "utc.h"
 
+#include <sys/resource.h>
 #include <time.h>
 #include <ucontext.h>
 
@@ -193,6 +194,18 @@ static void write_all(const struct crash_journal *journal)
     }
 }
 
+/* What goes wrong in the copy is to end it, without a report of its own and without a core file. */
+static void be_mortal(void)
+{
+    const struct kernel_sigaction by_default = {0};
+    const struct rlimit none = {0};
+    for (int signal = 1; signal <= SIGNAL_COUNT; signal++) {
+        if ((pyunw_crash_settings.signals & signal_bit(signal)) != 0)
+            (void)raw_syscall4(SYS_rt_sigaction, signal, (long)&by_default, 0, sizeof by_default.mask);
+    }
+    (void)raw_syscall4(SYS_prlimit64, 0, RLIMIT_CORE, (long)&none, 0);
+}
+
 /*
  * The copy's memory does not move under the reading, and to read it needs nobody's leave. It has no exit signal, so
  * that who waits for any child sees none.
@@ -206,6 +219,7 @@ void pyunw_crash_write_all_stacks(const struct crash_journal *journal, int64_t d
         return;
     long child = raw_syscall6(SYS_clone, (long)untraced, 0, 0, 0, 0, 0);
     if (child == 0) {
+        be_mortal();
         write_all(journal);
         raw_syscall3(SYS_exit_group, 0, 0, 0);
     }

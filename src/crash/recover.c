@@ -16,7 +16,8 @@
  */
 #if defined(__x86_64__)
 
-enum { SEARCHED = 1 << 16, PIECE = 4096 };
+/* A piece lies on the alternate stack, which may be another library's, and small. */
+enum { SEARCHED = 1 << 16, PIECE = 512 };
 
 static bool read_stack(uint64_t address, void *buffer, size_t size)
 {
@@ -98,8 +99,10 @@ static bool take_frame(uint64_t at, int signal, struct crash_fault *fault)
 
 bool pyunw_crash_recover_fault(int signal, const void *context, struct crash_fault *fault)
 {
-    static uint64_t piece[PIECE / sizeof(uint64_t)];
+    uint64_t piece[PIECE / sizeof(uint64_t)];
     const ucontext_t *own = context;
+    if (context == NULL)
+        return false;
     /* Signal frames of one process return to one place. */
     uint64_t return_address = *((const uint64_t *)context - 1);
     uint64_t begin = (uint64_t)own->uc_mcontext.gregs[REG_RSP] & ~(uint64_t)7;

@@ -12,10 +12,10 @@ enum stage { STAGE_JOURNAL, STAGE_FAULT, STAGE_STACK, STAGE_SIDECAR, STAGE_COPY,
 enum { OWN_FAULTS = 8 };
 
 static struct {
-    pid_t pid;   /* whose reports these are: a child of fork() has its own */
-    pid_t owner; /* the thread that reports; 0: none */
-    bool ending; /* the process is about to end */
-    int stage;   /* enum stage: the one that is at work */
+    /* Who reports: the process in the upper half, in the lower its thread, or ENDING; 0: nobody. A child that was
+     * forked meanwhile finds its parent's number, and takes no notice of it. */
+    uint64_t owner;
+    int stage; /* enum stage: the one that is at work */
     int own_faults;
     int sidecar; /* enum sidecar_end */
     struct crash_fault fault;
@@ -96,30 +96,32 @@ void pyunw_crash_leave_stage(void *context)
 
 /* ---- Who reports ---- */
 
-static bool claim(pid_t thread)
+enum { ENDING = 0x7fffffff }; /* the process is about to end: no thread has this number */
+
+static uint64_t owner_of(pid_t thread)
 {
-    pid_t none = 0;
-    return __atomic_compare_exchange_n(&report.owner, &none, thread, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    return (uint64_t)raw_syscall0(SYS_getpid) << 32 | (uint32_t)thread;
 }
 
-/* In a child that was forked while its parent made a report. */
-static void forget_parent(void)
+static bool is_of_this_process(uint64_t owner)
 {
-    pid_t pid = (pid_t)raw_syscall0(SYS_getpid);
-    if (report.pid == pid)
-        return;
-    report.owner = 0;
-    report.ending = false;
-    report.pid = pid;
+    return owner >> 32 == (uint64_t)raw_syscall0(SYS_getpid);
+}
+
+static bool claim(pid_t thread)
+{
+    uint64_t owner = __atomic_load_n(&report.owner, __ATOMIC_SEQ_CST);
+    if (owner != 0 && is_of_this_process(owner))
+        return false;
+    return __atomic_compare_exchange_n(&report.owner, &owner, owner_of(thread), false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_SEQ_CST);
 }
 
 static bool claim_until(pid_t thread, int64_t deadline)
 {
     const int64_t moment = 2000000;
-    forget_parent();
     while (!claim(thread)) {
-        bool ending = __atomic_load_n(&report.ending, __ATOMIC_SEQ_CST);
-        if (!ending && pyunw_crash_now(CLOCK_MONOTONIC) > deadline)
+        if (pyunw_crash_now(CLOCK_MONOTONIC) > deadline)
             return false;
         pyunw_crash_sleep(moment);
     }
@@ -128,16 +130,15 @@ static bool claim_until(pid_t thread, int64_t deadline)
 
 bool pyunw_crash_is_reporting(pid_t thread)
 {
-    return __atomic_load_n(&report.owner, __ATOMIC_SEQ_CST) == thread;
+    return __atomic_load_n(&report.owner, __ATOMIC_SEQ_CST) == owner_of(thread);
 }
 
 void pyunw_crash_end_reports(void)
 {
-    __atomic_store_n(&report.ending, true, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&report.owner, -1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&report.owner, owner_of(ENDING), __ATOMIC_SEQ_CST);
 }
 
-bool pyunw_crash_report(const struct crash_fault *fault)
+bool pyunw_crash_report(const struct crash_fault *fault, bool is_last)
 {
     stack_t found = {.ss_flags = SS_DISABLE};
     int64_t limit = pyunw_crash_settings.time_limit;
@@ -154,14 +155,22 @@ bool pyunw_crash_report(const struct crash_fault *fault)
     (void)raw_syscall3(SYS_sigaltstack, (long)&found, 0, 0);
     pyunw_crash_journal_close(&report.journal);
     bool good = report.sidecar == SIDECAR_DONE;
-    __atomic_store_n(&report.owner, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&report.owner, is_last ? owner_of(ENDING) : 0, __ATOMIC_SEQ_CST);
     return good;
 }
 
 int pyunw_crash_report_now(void)
 {
     const struct crash_fault now = {.thread = (pid_t)raw_syscall0(SYS_gettid), .system_call = -1};
+    const uint64_t faults = signal_bit(SIGSEGV) | signal_bit(SIGBUS) | signal_bit(SIGILL) | signal_bit(SIGFPE) |
+                            signal_bit(SIGABRT) | signal_bit(SIGSYS) | signal_bit(SIGTRAP);
+    const uint64_t others = ~faults;
+    uint64_t mask = 0;
     if (!pyunw_crash_settings.installed)
         return PYUNW_ERR_NOT_OPEN;
-    return pyunw_crash_report(&now) ? PYUNW_OK : PYUNW_ERR_SYSTEM;
+    /* No handler of the program's is to run on our stack, and none of ours to ask for another report. */
+    (void)raw_syscall4(SYS_rt_sigprocmask, SIG_BLOCK, (long)&others, (long)&mask, sizeof mask);
+    bool good = pyunw_crash_report(&now, false);
+    (void)raw_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&mask, 0, sizeof mask);
+    return good ? PYUNW_OK : PYUNW_ERR_SYSTEM;
 }

@@ -8,10 +8,10 @@
 #include "crash.h"
 
 /*
- * Report a fault: true, or false where another thread's report took all the time there is. Where that thread is about
- * to end the process it does not come back.
+ * Report a fault: true, or false where another thread's report took all the time there is, or that thread was to end the
+ * process and has not.
  */
-bool pyunw_crash_report(const struct crash_fault *fault);
+bool pyunw_crash_report(const struct crash_fault *fault, bool is_last);
 
 /* Is this thread at work on a report? Then a signal of its own is a fault of ours. */
 bool pyunw_crash_is_reporting(pid_t thread);

@@ -77,7 +77,7 @@ static bool is_return_into(const struct code_range *range, uint64_t address)
 bool pyunw_faulthandler_in_fatal_error(const void *context)
 {
     enum { WORDS = 64, PARTS = 16 };
-    uint64_t words[WORDS];
+    uint64_t words[WORDS] = {0};
     uint64_t at = pyunw_faulthandler_sp(context);
     for (int part = 0; part < PARTS; part++, at += sizeof words) {
         const struct iovec here = {.iov_base = words, .iov_len = sizeof words};
@@ -129,7 +129,7 @@ static bool await(long child, int milliseconds)
  */
 void pyunw_faulthandler_write_c_stack_of(int fd, const void *context)
 {
-    const int at_most = 5000;         /* milliseconds */
+    const int at_most = 2000;         /* milliseconds */
     const long untraced = 0x00800000; /* CLONE_UNTRACED */
     struct output output;
     pyunw_output_begin(&output, fd);

@@ -28,8 +28,8 @@ struct dump {
 
 struct fatal_signal {
     int number;
-    const char *name;
     bool taken;
+    const char *name;
     struct kernel_sigaction previous;
 };
 

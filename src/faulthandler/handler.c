@@ -17,8 +17,45 @@ struct fatal_signal pyunw_faulthandler_fatal[FATAL_COUNT] = {
     {.number = SIGSEGV, .name = "Segmentation fault"},
 };
 
-/* The thread that is writing why the process dies; 0: none. */
-static pid_t writer;
+/* The thread that writes; 0: none. */
+struct writer {
+    pid_t thread;
+};
+
+static struct writer death_writer; /* of why the process dies */
+static struct writer dump_writer;  /* of what was asked for */
+
+/* ---- One at a time ---- */
+
+static void pause_a_millisecond(void)
+{
+    const struct timespec time = {.tv_nsec = 1000000};
+    (void)raw_syscall4(SYS_nanosleep, (long)&time, 0, 0, 0);
+}
+
+/*
+ * Become the one that writes. False where this thread is it already: then writing itself has been interrupted, or has
+ * failed; and where another does not come to an end.
+ */
+static bool begin_to_write(struct writer *writer)
+{
+    const int milliseconds_at_most = 10000;
+    pid_t own = (pid_t)raw_syscall0(SYS_gettid);
+    for (int n = 0; n < milliseconds_at_most; n++) {
+        pid_t none = 0;
+        if (__atomic_compare_exchange_n(&writer->thread, &none, own, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+            return true;
+        if (none == own)
+            return false;
+        pause_a_millisecond();
+    }
+    return false;
+}
+
+static void end_to_write(struct writer *writer)
+{
+    __atomic_store_n(&writer->thread, 0, __ATOMIC_SEQ_CST);
+}
 
 /* ---- Giving signals on ---- */
 
@@ -61,33 +98,6 @@ static void call(const struct kernel_sigaction *handler, int signal, siginfo_t *
 
 /* ---- The end of the process ---- */
 
-static void pause_a_millisecond(void)
-{
-    const struct timespec time = {.tv_nsec = 1000000};
-    (void)raw_syscall4(SYS_nanosleep, (long)&time, 0, 0, 0);
-}
-
-/* Become the one that writes. False where this thread is it already: then writing itself has failed. */
-static bool begin_to_write(void)
-{
-    const int milliseconds_at_most = 10000;
-    pid_t own = (pid_t)raw_syscall0(SYS_gettid);
-    for (int n = 0; n < milliseconds_at_most; n++) {
-        pid_t none = 0;
-        if (__atomic_compare_exchange_n(&writer, &none, own, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
-            return true;
-        if (none == own)
-            return false;
-        pause_a_millisecond();
-    }
-    return false;
-}
-
-static void end_to_write(void)
-{
-    __atomic_store_n(&writer, 0, __ATOMIC_SEQ_CST);
-}
-
 static const char *name_of(const struct fatal_signal *fatal)
 {
     const uint32_t with_hyphen = 0x030d0000; /* 3.13, Modules/faulthandler.c */
@@ -125,14 +135,14 @@ void pyunw_faulthandler_on_fatal(int signal, siginfo_t *info, void *context)
     struct fatal_signal *fatal = pyunw_faulthandler_fatal;
     while (fatal->number != signal && fatal < &pyunw_faulthandler_fatal[FATAL_COUNT - 1])
         fatal++;
-    if (begin_to_write()) {
+    if (begin_to_write(&death_writer)) {
         bool is_written = signal == SIGABRT && pyunw_faulthandler_in_fatal_error(context);
         /* Another thread may have died of it meanwhile. */
         if (fatal->taken && !is_written && has_interpreter())
             write_why(fatal, context);
         fatal->taken = false;
         give_on(signal, &fatal->previous, info);
-        end_to_write();
+        end_to_write(&death_writer);
         return;
     }
     fatal->taken = false;
@@ -146,7 +156,10 @@ void pyunw_faulthandler_on_user(int signal, siginfo_t *info, void *context)
     const struct user_signal *user = &pyunw_faulthandler_user[signal];
     if (!user->taken)
         return;
-    (void)pyunw_faulthandler_write(&user->dump, pyunw_faulthandler_current());
+    if (begin_to_write(&dump_writer)) {
+        (void)pyunw_faulthandler_write(&user->dump, pyunw_faulthandler_current());
+        end_to_write(&dump_writer);
+    }
     if (!user->chain)
         return;
     if (has_handler(&user->previous)) {

@@ -36,7 +36,7 @@ int pyunw_faulthandler_open(void)
 {
     struct faulthandler *state = &pyunw_faulthandler;
     const pyunw_options options = {.size = sizeof options, .memory = PYUNW_MEMORY_GUARDED};
-    pyunw_target_info info;
+    pyunw_target_info info = {0};
     if (state->is_open)
         return PYUNW_OK;
     int err = pyunw_open_self(&state->target, &options);
@@ -73,6 +73,13 @@ int pyunw_faulthandler_hide(const pyunw_addr *codes, int count)
     struct faulthandler *state = &pyunw_faulthandler;
     if (count < 0 || count > PYUNW_FAULTHANDLER_HIDDEN_MAX || (codes == NULL && count > 0))
         return PYUNW_ERR_ARGUMENT;
+    pyunw_thread thread = {0};
+    int err = pyunw_faulthandler_open();
+    if (err < 0)
+        return err;
+    (void)pyunw_thread_find(&state->target, pyunw_faulthandler_current(), &thread);
+    if (thread.interpreter_id != 0)
+        return PYUNW_OK;
     state->hidden_count = 0;
     for (int n = 0; n < count; n++)
         state->hidden[n] = codes[n];
@@ -88,6 +95,13 @@ static size_t size_of_names(const char *names)
     return size + 1;
 }
 
+static const char *copy_names(const char *names)
+{
+    size_t size = size_of_names(names);
+    char *copy = malloc(size);
+    return copy != NULL ? memcpy(copy, names, size) : NULL;
+}
+
 int pyunw_faulthandler_name_modules(const pyunw_faulthandler_modules *asked)
 {
     static char *before; /* a handler may be reading those that are replaced */
@@ -98,11 +112,9 @@ int pyunw_faulthandler_name_modules(const pyunw_faulthandler_modules *asked)
         return PYUNW_ERR_ARGUMENT;
     if (asked != NULL) {
         next = *asked;
-        size_t size = size_of_names(asked->left_out);
-        char *names = malloc(size);
-        if (names == NULL)
+        next.left_out = copy_names(asked->left_out);
+        if (next.left_out == NULL)
             return PYUNW_ERR_SYSTEM;
-        next.left_out = memcpy(names, asked->left_out, size);
     }
     state->modules.modules = 0;
     free(before);

@@ -7,23 +7,24 @@
 
 #include <sys/uio.h>
 
-static bool read_word(pyunw_addr address, uint64_t *value)
+/* 0 where it cannot be read. */
+static uint64_t word_at(pyunw_addr address)
 {
-    const struct iovec here = {.iov_base = value, .iov_len = sizeof *value};
-    const struct iovec there = {.iov_base = (void *)(uintptr_t)address, .iov_len = sizeof *value};
+    uint64_t value = 0;
+    const struct iovec here = {.iov_base = &value, .iov_len = sizeof value};
+    const struct iovec there = {.iov_base = (void *)(uintptr_t)address, .iov_len = sizeof value};
     long pid = raw_syscall0(SYS_getpid);
-    return raw_syscall6(SYS_process_vm_readv, pid, (long)&here, 1, (long)&there, 1, 0) == (long)sizeof *value;
+    (void)raw_syscall6(SYS_process_vm_readv, pid, (long)&here, 1, (long)&there, 1, 0);
+    return value;
 }
 
 /* Objects/moduleobject.c, _PyModule_IsExtension(). */
 static bool is_extension(const pyunw_faulthandler_modules *modules, pyunw_addr object)
 {
-    uint64_t type = 0;
-    uint64_t definition = 0;
-    uint64_t methods = 0;
-    return object != 0 && read_word(object + (uint64_t)modules->type_offset, &type) && type == modules->module_type &&
-           read_word(object + (uint64_t)modules->definition_offset, &definition) && definition != 0 &&
-           read_word(definition + (uint64_t)modules->methods_offset, &methods) && methods != 0;
+    if (object == 0 || word_at(object + (uint64_t)modules->type_offset) != modules->module_type)
+        return false;
+    pyunw_addr definition = word_at(object + (uint64_t)modules->definition_offset);
+    return definition != 0 && word_at(definition + (uint64_t)modules->methods_offset) != 0;
 }
 
 static bool is_left_out(const char *names, const char *name)

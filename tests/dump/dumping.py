@@ -169,8 +169,10 @@ def compare_thread(what, pid, thread, told):
     compare_stack(what, thread, told)
     check(thread["native_id"] == told["native_id"], what, "native id", thread["native_id"], "not", told["native_id"])
     check(thread["name"] == task_name(pid, told["native_id"]), what, "name", thread["name"])
-    state = "running" if told["moves"] else "idle"
-    check(thread["state"] == state, what, "is", thread["state"], "not", state)
+    # On 3.15 one that runs may be told to wait for the GIL: it does so for moments, when others ask for it.
+    states = ("running", "waiting_for_gil") if told["moves"] and sys.version_info >= (3, 15) else \
+        ("running",) if told["moves"] else ("idle",)
+    check(thread["state"] in states, what, "is", thread["state"], "not", states)
 
 
 def compare_process(what, process, truth):

@@ -79,8 +79,14 @@ NATIVE.strlen(None)
 def overflow_in_a_thread():
     text = run("""
 import faulthandler as original
+class Stack(ctypes.Structure):
+    _fields_ = [("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
 class Own(threading.Thread):
     def run(self):
+        stack = Stack()
+        NATIVE.sigaltstack(None, ctypes.byref(stack))
+        if stack.flags & 2:
+            os._exit(3)  # it has none: whether the overflow can be reported is a matter of luck
         original._stack_overflow()
 thread = Own()
 thread.start()
@@ -110,7 +116,9 @@ damaged()
 def two_threads_die_at_once():
     text = run("""
 ready = threading.Barrier(3)
-def die():
+def die(n=900):
+    if n > 0:
+        return die(n - 1)  # so that there is much to write
     ready.wait()
     NATIVE.strlen(None)
 threads = [threading.Thread(target=die) for _ in range(3)]
@@ -128,7 +136,7 @@ for thread in threads:
 
 @check
 def own_frames_of_a_thread_in_the_package():
-    """A dump into a pipe that is full stands still in the package; the watchdog writes its stack meanwhile."""
+    """A dump into a pipe that is full stands still in the package; the stack is asked for meanwhile, from outside."""
     text = run("""
 reader, writer = os.pipe()
 os.set_blocking(writer, False)
@@ -137,12 +145,30 @@ try:
         os.write(writer, b"x" * 4096)
 except BlockingIOError:
     os.set_blocking(writer, True)
-faulthandler.dump_traceback_later(0.1, exit=True)
+faulthandler.register(signal.SIGUSR1, all_threads=False)
+parent = os.getpid()
+def is_standing():
+    with open("/proc/%d/status" % parent) as file:
+        fields = dict(line.split(":\\t", 1) for line in file if ":\\t" in line)
+    return fields["State"][0] == "S" and not int(fields["SigPnd"], 16) and not int(fields["ShdPnd"], 16)
+def wait_until_it_stands():
+    while not is_standing():
+        time.sleep(0.001)
+if os.fork() == 0:
+    try:
+        wait_until_it_stands()
+        os.kill(parent, signal.SIGUSR1)
+        wait_until_it_stands()
+    finally:
+        while len(os.read(reader, 1 << 16)) == 1 << 16:
+            pass
+        os._exit(0)
 def stand():
     faulthandler.dump_traceback(writer)
 stand()
-""", status=1)
-    assert text.startswith("Timeout (0:00:00.100000)!\nThread 0x"), text
+os.wait()
+""", status=0)
+    assert text.startswith("Stack (most recent call first):\n"), text
     assert [name for _, _, name in frames_of(text)] == ["stand", "<module>"], text
 
 
@@ -182,6 +208,8 @@ def check_with_crash_tracker(order):
     crashed = [thread for thread in report["threads"] if thread["crashed"]]
     names = [frame["name"] for frame in crashed[0]["frames"] if frame["kind"] == "python"]
     assert len(crashed) == 1 and names == ["die", "<module>"], names
+    modules = [os.path.basename(frame["module"] or "") for frame in crashed[0]["frames"] if frame["kind"] == "native"]
+    assert modules[0].startswith("libc.") and not any("pyunwind" in module for module in modules), modules
 
 
 @check
@@ -200,6 +228,45 @@ def original_enabled_too():
         start = START.replace("faulthandler.enable()\n", "import faulthandler as original\n" + order + "\n")
         text = run("def die():\n    NATIVE.strlen(None)\ndie()\n", start=start, status=-11)
         assert text.count("Fatal Python error: Segmentation fault\n") == 2, text
+
+
+@check
+def a_storm_of_dumps():
+    """All threads, from handlers in any of them, while they push and pop frames. CPython's own handler crashes soon."""
+    text = run("""
+import itertools
+faulthandler.disable()
+sys.setswitchinterval(1e-4)
+import tempfile
+file = tempfile.TemporaryFile("w+")
+faulthandler.register(signal.SIGUSR1, file)
+go_on = True
+def leaf(n):
+    return n
+def generate(n):
+    yield from (leaf(i) for i in range(n))
+def work():
+    while go_on:
+        sum(generate(20))
+        sorted(range(9), key=lambda n: leaf(n))
+threads = [threading.Thread(target=work, daemon=True) for _ in range(3)]
+for thread in threads:
+    thread.start()
+identities = itertools.cycle([thread.ident for thread in threads])
+for _ in range(150):
+    signal.pthread_kill(next(identities), signal.SIGUSR1)
+    time.sleep(0)
+go_on = False
+for thread in threads:
+    thread.join()
+file.seek(0)
+names = {line.rpartition(" in ")[2].strip() for line in file if line.startswith("  File")}
+print(sorted(names))
+""", status=0)
+    names = set(re.findall(r"'(.*?)'", text))
+    known = {"leaf", "generate", "<genexpr>", "<lambda>", "work", "run", "_bootstrap", "_bootstrap_inner", "<module>"}
+    own = {"start", "join", "wait", "_wait_for_tstate_lock", "__init__", "__enter__", "__exit__"}
+    assert "work" in names and names <= known | own, text
 
 
 @check

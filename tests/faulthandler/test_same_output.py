@@ -74,11 +74,10 @@ dying = Dying()
     "file flushed": "import faulthandler\nfile = open(folder + '/f', 'w')\nfile.write('before\\n')\n"
     "faulthandler.dump_traceback(file)\nfile.close()\nsys.stderr.write(open(folder + '/f').read())",
     # ---- Later ----
-    "later": "import faulthandler, time\nfaulthandler.dump_traceback_later(0.05)\ntime.sleep(2 if 0 else 0.5)",
-    "later, exit": "import faulthandler, time\nfaulthandler.dump_traceback_later(0.05, exit=True)\ntime.sleep(100)",
+    "later, exit": "import faulthandler, time\nfaulthandler.dump_traceback_later(0.05, exit=True); time.sleep(100)",
     "later, long header": "import faulthandler, time\nfaulthandler.dump_traceback_later(1e-6, exit=True); time.sleep(100)",
-    "later, cancelled": "import faulthandler, time\nfaulthandler.dump_traceback_later(0.1)\n"
-    "faulthandler.cancel_dump_traceback_later()\ntime.sleep(0.3)\nfaulthandler.cancel_dump_traceback_later()",
+    "later, cancelled": "import faulthandler\nfaulthandler.dump_traceback_later(1000)\n"
+    "faulthandler.cancel_dump_traceback_later()\nfaulthandler.cancel_dump_traceback_later()",
     # ---- Signals that ask ----
     "register": "import faulthandler, signal\nfaulthandler.register(signal.SIGUSR1)\n"
     "def f():\n signal.raise_signal(signal.SIGUSR1)\nf()\nfaulthandler.register(signal.SIGUSR1, all_threads=False)\nf()\n"
@@ -108,8 +107,20 @@ dying.cycle = dying
 del dying
 gc.collect()
 """,
-    "thread": "import faulthandler, threading\nfaulthandler.enable()\n"
-    "thread = threading.Thread(target=faulthandler._sigsegv)\nthread.start()\nthread.join()",
+    "thread": """
+import faulthandler, threading
+faulthandler.enable()
+main, lock = threading.get_ident(), threading.Lock()
+def die():
+    while sys._current_frames()[main].f_code.co_name != "stand":
+        pass
+    faulthandler._sigsegv()
+def stand():
+    lock.acquire()
+lock.acquire()
+threading.Thread(target=die).start()
+stand()
+""",
     "to a file": "import faulthandler, os\nfile = open(folder + '/f', 'w')\nfaulthandler.enable(file)\n"
     "if os.fork() == 0:\n faulthandler._sigsegv()\nos.wait()\nsys.stderr.write(open(folder + '/f').read())",
     "after sys.stderr is replaced": "import faulthandler, io\nfaulthandler.enable()\nsys.stderr = io.StringIO()\n"
