@@ -104,10 +104,10 @@ static void raise_limits(void)
     static const int limits[] = {RLIMIT_AS, RLIMIT_DATA, RLIMIT_NOFILE, RLIMIT_FSIZE, RLIMIT_STACK};
     struct rlimit limit;
     for (size_t n = 0; n < sizeof limits / sizeof limits[0]; n++) {
-        if (getrlimit(limits[n], &limit) != 0)
+        if (getrlimit((__rlimit_resource_t)limits[n], &limit) != 0)
             continue;
         limit.rlim_cur = limit.rlim_max;
-        (void)setrlimit(limits[n], &limit);
+        (void)setrlimit((__rlimit_resource_t)limits[n], &limit);
     }
     (void)signal(SIGXFSZ, SIG_IGN); /* a file that must not grow is an error, and said to be one */
 }

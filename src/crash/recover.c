@@ -99,7 +99,7 @@ static bool take_frame(uint64_t at, int signal, struct crash_fault *fault)
 
 bool pyunw_crash_recover_fault(int signal, const void *context, struct crash_fault *fault)
 {
-    uint64_t piece[PIECE / sizeof(uint64_t)];
+    uint64_t piece[PIECE / sizeof(uint64_t)] = {0};
     const ucontext_t *own = context;
     if (context == NULL)
         return false;

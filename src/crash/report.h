@@ -8,8 +8,8 @@
 #include "crash.h"
 
 /*
- * Report a fault: true, or false where another thread's report took all the time there is, or that thread was to end the
- * process and has not.
+ * Report a fault: true, or false where another thread's report took all the time there is, or that thread was to end
+ * the process and has not.
  */
 bool pyunw_crash_report(const struct crash_fault *fault, bool is_last);
 
