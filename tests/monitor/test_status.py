@@ -128,7 +128,7 @@ def check_pipe():
 
 
 def main():
-    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE):
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)  # whoever has started the tests may have them ignored
     count = check_statuses()
     check_failures()
