@@ -5,6 +5,7 @@
 
 #include "crash_diagnosis.h"
 #include "dump_output.h"
+#include "finish.h"
 #include "process_figures.h"
 
 #include <inttypes.h>
@@ -327,6 +328,15 @@ static void take_native_stack(json_t *document, const struct crash_snapshot *cra
     json_decref(process);
 }
 
+static void leave_out_note(json_t *document, const char *note)
+{
+    json_t *notes = json_object_get(document, "notes");
+    for (size_t n = json_array_size(notes); n-- > 0;) {
+        if (text_is(json_array_get(notes, n), note))
+            (void)json_array_remove(notes, n);
+    }
+}
+
 void crash_document_add(json_t *document, pid_t pid, const struct crash_snapshot *crash, bool with_command)
 {
     struct snapshot snapshot = {0};
@@ -337,7 +347,7 @@ void crash_document_add(json_t *document, pid_t pid, const struct crash_snapshot
     json_decref(process);
     process_info_free(&snapshot.info);
     take_figures(document, pid);
-    begin_complete(document);
+    leave_out_note(document, REPORT_UNFINISHED);
     add_note(document,
              json_string("The process was not to be stopped and read by another: its Python stacks are those that "
                          "it read of itself, and of native stacks there is only that of the thread that crashed."));

@@ -9,6 +9,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* A note of every report that is made of records alone. */
+#define REPORT_UNFINISHED "The report was not finished: this is what the process itself could save."
+
 /*
  * The report document (docs/crash.schema.json) of records, one JSON line each: pyunwind.fault/1, pyunwind.thread/1,
  * pyunwind.note/1. Its status is "partial", and its notes say what is not there. Whatever the bytes are, the document

@@ -465,7 +465,7 @@ static json_t *make_document(struct report *report)
         .recovered = json_is_true(json_object_get(report->fault, "recovered")),
     };
     json_t *diagnosis = fault_diagnose(&fault, innermost_frame(report->threads));
-    add_note(report, json_string("The report was not finished: this is what the process itself could save."));
+    add_note(report, json_string(REPORT_UNFINISHED));
     return json_pack("{s:s, s:o, s:s, s:O, s:o, s:n, s:n, s:n, s:n, s:n, s:n, s:n, s:o, s:o, s:o, s:o, s:n, s:n, s:n, "
                      "s:n, s:o, s:n, s:n, s:O, s:n}",
                      "schema", "pyunwind.crash/1",                                                               //
