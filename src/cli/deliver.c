@@ -10,9 +10,11 @@
 #include "report_output.h"
 #include "report_size.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -40,10 +42,29 @@ static void leave_out_others(json_t *document)
         (void)json_array_remove(threads, json_array_size(threads) - 1);
 }
 
-static bool write_to(int fd, const json_t *document)
+/* Nobody may read what is written: it is not waited for beyond the time. Of a pipe, what poll(2) says has room. */
+static bool write_until(int fd, const char *bytes, size_t size, int64_t deadline)
 {
-    bool good = json_dumpfd(document, fd, JSON_COMPACT) == 0;
-    return good && write(fd, "\n", 1) == 1;
+    while (size > 0) {
+        struct pollfd room = {.fd = fd, .events = POLLOUT};
+        int64_t rest = deadline - deliver_now();
+        if (rest <= 0 || (poll(&room, 1, (int)rest) == 0) || (room.revents & (POLLERR | POLLNVAL)) != 0)
+            return false;
+        ssize_t written = write(fd, bytes, size < PIPE_BUF ? size : PIPE_BUF);
+        if (written < 0 && errno != EINTR && errno != EAGAIN)
+            return false;
+        bytes += written > 0 ? written : 0;
+        size -= written > 0 ? (size_t)written : 0;
+    }
+    return true;
+}
+
+static bool write_to(int fd, const json_t *document, int64_t deadline)
+{
+    char *text = json_dumps(document, JSON_COMPACT);
+    bool good = text != NULL && write_until(fd, text, strlen(text), deadline) && write_until(fd, "\n", 1, deadline);
+    free(text);
+    return good;
 }
 
 static void write_text(int fd, const json_t *document)
@@ -126,7 +147,7 @@ bool report_deliver(const struct delivery *delivery, json_t *document)
     if (good && delivery->done != NULL)
         (void)unlinkat(delivery->folder, delivery->done, 0);
     if (delivery->output >= 0)
-        good = write_to(delivery->output, document) || good;
+        good = write_to(delivery->output, document, delivery->deadline) || good;
     if (delivery->standard_error >= 0 && crash_option_is_set("PYUNWIND_TEXT", false))
         write_text(delivery->standard_error, document);
     if (stored[0] == '\0')

@@ -15,7 +15,7 @@ struct delivery {
     const char *done;   /* a file of the folder that the report takes the place of; NULL: none */
     int output;         /* of PYUNWIND_REPORT_FD; less than 0: none */
     int standard_error; /* for people; less than 0: none */
-    int64_t deadline;   /* until when the hook is waited for: milliseconds of CLOCK_MONOTONIC */
+    int64_t deadline;   /* until when output and hook are waited for: milliseconds of CLOCK_MONOTONIC */
 };
 
 /*

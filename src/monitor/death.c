@@ -162,7 +162,7 @@ static void take_figures(json_t *document, const struct death *death)
 
 static bool deliver(const struct monitor_wish *wish, json_t *document, const char *base, const char *partial)
 {
-    const int64_t for_hook = 10000;
+    const int64_t for_hook = 1000 * (int64_t)crash_option_number("PYUNWIND_TIME_LIMIT", 10);
     const struct delivery delivery = {
         .folder = wish->folder,
         .base = base,

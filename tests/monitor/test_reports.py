@@ -197,8 +197,28 @@ def check_unseen():
     check(bare.output == monitored.output, "a program sees:", monitored.output, "not", bare.output)
 
 
+def check_full_pipe():
+    """Nobody reads what the reports are written to as well: that keeps neither the report nor the end back."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    try:
+        while os.write(writing, bytes(1 << 16)) > 0:
+            pass
+    except BlockingIOError:
+        pass
+    os.set_blocking(writing, True)
+    command = under(python("import os; os.kill(os.getpid(), 9)"),
+                    ["--report-fd", str(writing), "--time-limit", "1"])
+    outcome = run(command, pass_fds=[writing])
+    check(outcome.status == -signal.SIGKILL, "with a pipe that is full", outcome.status, outcome.errors)
+    check(len(reports()) == 1, "with a pipe that is full")
+    os.close(reading)
+    os.close(writing)
+
+
 def main():
     check_crashes()
+    check_full_pipe()
     check_kill()
     check_kill_below()
     check_orphan()
