@@ -74,6 +74,13 @@ struct crash_settings {
 
 extern struct crash_settings pyunw_crash_settings;
 
+/* The tracker that works in place of this one (other_copy.h); NULL: this one does. */
+extern const struct preloaded_tracker *pyunw_crash_preloaded;
+
+/* What the public functions do where this copy does the work. */
+int pyunw_crash_install_here(const pyunw_crash_options *options);
+int pyunw_crash_remove_here(void);
+
 /* Handlers that were there before, by signal number. */
 extern struct kernel_sigaction pyunw_crash_previous[SIGNAL_COUNT + 1];
 
@@ -115,9 +122,12 @@ void pyunw_crash_take_info(struct crash_fault *fault, const siginfo_t *info);
 
 /* The unfinished report. */
 struct crash_journal {
-    int fd;        /* less than 0: none could be had */
-    char name[64]; /* "pyunwind-20261125T074049Z-4711", without an extension; as long as it has none: "" */
+    struct held_file file; /* none: it could not be had */
+    char name[64];         /* "pyunwind-20261125T074049Z-4711", without an extension; as long as it has none: "" */
 };
+
+/* Where to write: less than 0 where its number is open on another file by now. */
+int pyunw_crash_journal_fd(const struct crash_journal *journal);
 
 /* Name and open the unfinished report. */
 void pyunw_crash_journal_open(struct crash_journal *journal);

@@ -9,7 +9,9 @@
 #include "crash.h"
 #include "report.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <ucontext.h>
 
@@ -110,12 +112,15 @@ static void report_fault(int signal, const siginfo_t *info, const void *context,
 
 /* ---- Handlers that were there before ---- */
 
-/* A call of such a handler, while it lasts. One that leaves by siglongjmp(3) leaves its entry behind. */
+/*
+ * A call of such a handler, while it lasts. One that leaves by siglongjmp(3) leaves its entry behind: a word in the
+ * frame that has called it tells whether that is still there.
+ */
 struct call {
     pid_t thread;
     int signal;
     const siginfo_t *info;
-    uintptr_t frame; /* an address in the frame of the call */
+    const volatile uint64_t *mark; /* in the frame of the call */
 };
 
 enum { CALLS = 64 };
@@ -133,14 +138,35 @@ static struct call *find_call(pid_t thread)
     return NULL;
 }
 
+/* 0, or -errno. Nothing has to be there: a pointer is as good as who has handed it over. */
+static long look_at(const void *address, void *copy, size_t size)
+{
+    const struct iovec here = {copy, size};
+    const struct iovec there = {(void *)(uintptr_t)address, size};
+    long pid = raw_syscall0(SYS_getpid);
+    long read = raw_syscall6(SYS_process_vm_readv, pid, (long)&here, 1, (long)&there, 1, 0);
+    return read < 0 ? read : read == (long)size ? 0 : -EFAULT;
+}
+
+static uint64_t mark_of(const volatile uint64_t *mark)
+{
+    return (uint64_t)(uintptr_t)mark ^ UINT64_C(0x63616c6c65642121);
+}
+
 /*
  * Does the handler that we have called hand the signal back to us? It calls ours as the one before it, with the same
  * siginfo, or raises the signal, both further down the stack.
  */
-static bool is_handed_back(const struct call *call, int signal, const siginfo_t *info, uintptr_t frame)
+static bool is_handed_back(const struct call *call, int signal, const siginfo_t *info, const volatile uint64_t *mark)
 {
     bool raised = info->si_code <= 0 && info->si_pid == (pid_t)raw_syscall0(SYS_getpid);
-    return call != NULL && call->signal == signal && frame < call->frame && (raised || info == call->info);
+    uint64_t found = 0;
+    if (call == NULL || call->signal != signal || (uintptr_t)mark >= (uintptr_t)call->mark)
+        return false;
+    /* A thread that has ended had the same number, perhaps, and another stack. */
+    long error = look_at((const void *)(uintptr_t)call->mark, &found, sizeof found);
+    bool lasts = error == 0 ? found == mark_of(call->mark) : error != -EFAULT;
+    return lasts && (raised || info == call->info);
 }
 
 static void call_handler(const struct kernel_sigaction *previous, int signal, siginfo_t *info, void *context)
@@ -153,21 +179,30 @@ static void call_handler(const struct kernel_sigaction *previous, int signal, si
         ((void (*)(int))previous->handler)(signal);
 }
 
-static void forget_call(struct call *call)
+/* What it was before: another call of this thread that lasts, where the handler has faulted itself; else none. */
+static void restore_call(struct call *call, const struct call *outer)
 {
     if (call == NULL)
         return;
-    call->signal = 0;
-    __atomic_store_n(&call->thread, 0, __ATOMIC_SEQ_CST);
+    *(volatile uint64_t *)(uintptr_t)call->mark = 0;
+    call->signal = outer->signal;
+    call->info = outer->info;
+    call->mark = outer->mark;
+    if (outer->signal == 0)
+        __atomic_store_n(&call->thread, 0, __ATOMIC_SEQ_CST);
 }
 
-static void remember_call(struct call *call, int signal, const siginfo_t *info, uintptr_t frame)
+static struct call remember_call(struct call *call, int signal, const siginfo_t *info, volatile uint64_t *mark)
 {
+    struct call outer = {0};
+    *mark = mark_of(mark);
     if (call == NULL)
-        return;
+        return outer;
+    outer = *call;
     call->signal = signal;
     call->info = info;
-    call->frame = frame;
+    call->mark = mark;
+    return outer;
 }
 
 /* Has it given up? Then what it has raised is pending, or the default action is set and will be met by the fault. */
@@ -208,14 +243,16 @@ static bool is_settled(const struct kernel_sigaction *previous, int signal, sigi
 {
     registers before;
     registers after;
-    copy_registers(context, &before);
+    if (context != NULL)
+        copy_registers(context, &before);
     /* One that leaves by longjmp(3) takes the mask along: it is to be the one that the kernel would have made. */
     uint64_t blocked = previous->mask | signal_bit(signal);
     uint64_t found = set_mask(mask_of(context) | blocked);
     call_handler(previous, signal, info, context);
     (void)set_mask(found | blocked);
-    copy_registers(context, &after);
-    return memcmp(&before, &after, sizeof before) != 0 || !has_given_up(signal, info);
+    if (context != NULL)
+        copy_registers(context, &after);
+    return (context != NULL && memcmp(&before, &after, sizeof before) != 0) || !has_given_up(signal, info);
 }
 
 static void call_afterwards(const struct kernel_sigaction *previous, int signal, siginfo_t *info, void *context)
@@ -231,7 +268,7 @@ static void handle(int signal, siginfo_t *info, void *context)
 {
     const struct kernel_sigaction previous = pyunw_crash_previous[signal];
     bool report_first = (pyunw_crash_settings.report_first & signal_bit(signal)) != 0;
-    uintptr_t frame = (uintptr_t)&previous;
+    volatile uint64_t mark = 0;
     if (!has_handler(&previous)) {
         /* A signal that was sent may be ignored, a fault may not (signal(7)). */
         if (!is_default(&previous) && info->si_code <= 0)
@@ -241,20 +278,20 @@ static void handle(int signal, siginfo_t *info, void *context)
         return;
     }
     struct call *call = find_call((pid_t)raw_syscall0(SYS_gettid));
-    if (is_handed_back(call, signal, info, frame)) {
+    if (is_handed_back(call, signal, info, &mark)) {
         if (!report_first)
             report_fault(signal, info, context, true);
         die_by_default(signal, info);
         return;
     }
-    remember_call(call, signal, info, frame);
+    const struct call outer = remember_call(call, signal, info, &mark);
     if (report_first) {
         report_fault(signal, info, context, (pyunw_crash_settings.dies_afterwards & signal_bit(signal)) != 0);
         call_afterwards(&previous, signal, info, context);
     } else if (!is_settled(&previous, signal, info, context)) {
         report_fault(signal, info, context, true);
     }
-    forget_call(call);
+    restore_call(call, &outer);
 }
 
 /* Until the report is done: the mask that the thread goes on with holds it back. */
@@ -268,8 +305,31 @@ static void put_off(int signal, const siginfo_t *info, ucontext_t *context)
     (void)raw_syscall4(SYS_rt_tgsigqueueinfo, pid, thread, signal, (long)info);
 }
 
+/*
+ * A handler in front of ours may call it with the number alone, as one calls what signal(2) has returned: the other two
+ * arguments are whatever the registers held.
+ */
+static bool is_info(const siginfo_t *info, int signal)
+{
+    siginfo_t copy = {0};
+    long error = look_at(info, &copy, sizeof copy);
+    return error == 0 ? copy.si_signo == signal : error != -EFAULT; /* a sandbox may forbid to look */
+}
+
+static void handle_number(int signal)
+{
+    siginfo_t info = {.si_signo = signal, .si_code = SI_TKILL}; /* as raise(3) has it */
+    info.si_pid = (pid_t)raw_syscall0(SYS_getpid);
+    info.si_uid = (uid_t)raw_syscall0(SYS_getuid);
+    handle(signal, &info, NULL);
+}
+
 void pyunw_crash_handler(int signal, siginfo_t *info, void *context)
 {
+    if (!is_info(info, signal)) {
+        handle_number(signal);
+        return;
+    }
     bool is_own = pyunw_crash_is_reporting((pid_t)raw_syscall0(SYS_gettid));
     if (is_own && info->si_code <= 0)
         put_off(signal, info, context); /* sent by a process: it is no fault of ours */

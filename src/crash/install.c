@@ -3,6 +3,7 @@
  * Signal-safe: no.
  */
 #include "install.h"
+#include "other_copy.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -303,7 +304,7 @@ static void choose_test_stage(void)
     pyunw_crash_fault_in_stage = stage != NULL && *stage != '\0' ? (int)strtol(stage, NULL, 10) : -1;
 }
 
-int pyunw_crash_install(const pyunw_crash_options *asked)
+int pyunw_crash_install_here(const pyunw_crash_options *asked)
 {
     static const pyunw_crash_options defaults = {.size = sizeof defaults};
     static struct crash_settings next; /* large, and one thread installs at a time */
@@ -331,7 +332,7 @@ int pyunw_crash_install(const pyunw_crash_options *asked)
         return err;
     }
     if (settings->installed)
-        (void)pyunw_crash_remove();
+        (void)pyunw_crash_remove_here();
     open_targets(&next);
     choose_test_stage();
     *settings = next;
@@ -344,14 +345,14 @@ int pyunw_crash_install(const pyunw_crash_options *asked)
             continue;
         if (!is_taken(settings, signal) || take_signal(settings, signal) == PYUNW_OK)
             continue;
-        (void)pyunw_crash_remove();
+        (void)pyunw_crash_remove_here();
         return pyunw_crash_refuse(options, PYUNW_ERR_SYSTEM, "signal %d cannot be handled: %s", signal,
                                   strerror(errno));
     }
     return PYUNW_OK;
 }
 
-int pyunw_crash_remove(void)
+int pyunw_crash_remove_here(void)
 {
     struct crash_settings *settings = &pyunw_crash_settings;
     int result = PYUNW_OK;
@@ -364,4 +365,31 @@ int pyunw_crash_remove(void)
     settings->installed = false;
     close_files(settings);
     return result;
+}
+
+/* Of a preloaded library that is not this one; NULL: there is none. */
+static const struct preloaded_tracker *find_preloaded(void)
+{
+    const struct preloaded_tracker *found = dlsym(RTLD_DEFAULT, PRELOADED_TRACKER);
+    if (found == NULL)
+        (void)dlerror(); /* the program is not to be told of what it has not asked for */
+    return found != NULL && found->version == PRELOADED_TRACKER_VERSION ? found : NULL;
+}
+
+int pyunw_crash_install(const pyunw_crash_options *options)
+{
+    const struct preloaded_tracker *preloaded = find_preloaded();
+    if (preloaded == NULL)
+        return pyunw_crash_install_here(options);
+    int err = preloaded->install(options);
+    if (err == PYUNW_OK)
+        pyunw_crash_preloaded = preloaded;
+    return err;
+}
+
+int pyunw_crash_remove(void)
+{
+    const struct preloaded_tracker *preloaded = pyunw_crash_preloaded;
+    pyunw_crash_preloaded = NULL;
+    return preloaded != NULL ? preloaded->restore() : pyunw_crash_remove_here();
 }

@@ -3,95 +3,68 @@
  * Signal-safe: yes.
  */
 #include "crash.h"
+#include "text_buffer.h"
 #include "utc.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <time.h>
 
 enum { NAMES = 99 }; /* of reports of one process in one second */
 
-/* ---- Texts of bounded size ---- */
-
-struct text {
-    char *at;
-    char *end; /* room for the NUL is kept behind it */
-};
-
-static void put(struct text *text, const char *bytes)
-{
-    while (*bytes != '\0' && text->at < text->end)
-        *text->at++ = *bytes++;
-    *text->at = '\0';
-}
-
-static void put_number(struct text *text, uint64_t value, int digits)
-{
-    char reversed[20];
-    int count = 0;
-    do {
-        reversed[count++] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value > 0 || count < digits);
-    while (count > 0 && text->at < text->end)
-        *text->at++ = reversed[--count];
-    *text->at = '\0';
-}
-
 /* "pyunwind-20261125T074049Z-4711", "...-4711-2" */
-static void make_name(char *name, size_t size, int64_t seconds, uint64_t pid, int number)
+static void make_name(struct crash_journal *journal, int64_t seconds, int64_t pid, int number)
 {
-    struct text text;
-    text.at = name;
-    text.end = name + size - 1;
+    struct output text;
     struct utc utc = utc_of(seconds);
-    put(&text, "pyunwind-");
-    put_number(&text, (uint64_t)utc.year, 4);
-    put_number(&text, (uint64_t)utc.month, 2);
-    put_number(&text, (uint64_t)utc.day, 2);
-    put(&text, "T");
-    put_number(&text, (uint64_t)utc.hour, 2);
-    put_number(&text, (uint64_t)utc.minute, 2);
-    put_number(&text, (uint64_t)utc.second, 2);
-    put(&text, "Z-");
-    put_number(&text, pid, 1);
-    if (number > 1) {
-        put(&text, "-");
-        put_number(&text, (uint64_t)number, 1);
-    }
+    text_begin(&text, journal->name, sizeof journal->name);
+    put_padded(&text, "pyunwind-", utc.year, 4);
+    put_padded(&text, "", utc.month, 2);
+    put_padded(&text, "", utc.day, 2);
+    put_padded(&text, "T", utc.hour, 2);
+    put_padded(&text, "", utc.minute, 2);
+    put_padded(&text, "", utc.second, 2);
+    put_padded(&text, "Z-", pid, 1);
+    if (number > 1)
+        put_padded(&text, "-", number, 1);
+    text_end(&text);
 }
 
 /* ---- The file ---- */
 
 static char path[PATH_MAX + 80]; /* one report is made at a time */
 
+static const char *make_path(const char *folder, const char *name)
+{
+    struct output text;
+    text_begin(&text, path, sizeof path);
+    pyunw_output_string(&text, folder);
+    pyunw_output_string(&text, *folder != '\0' ? "/" : "");
+    pyunw_output_string(&text, name);
+    pyunw_output_string(&text, ".partial");
+    text_end(&text);
+    return path;
+}
+
 static const char *with_extension(const char *name)
 {
-    struct text text = {path, path + sizeof path - 1};
-    put(&text, name);
-    put(&text, ".partial");
-    return path;
+    return make_path("", name);
 }
 
 static const char *whole_path(const char *name)
 {
-    struct text text = {path, path + sizeof path - 1};
-    put(&text, pyunw_crash_settings.folder_path);
-    put(&text, "/");
-    put(&text, name);
-    put(&text, ".partial");
-    return path;
+    return make_path(pyunw_crash_settings.folder_path, name);
 }
 
 /* 0, or -errno. */
 static long give_name(int fd, const char *name)
 {
     char link[32];
-    struct text text = {link, link + sizeof link - 1};
+    struct output text;
     int folder = pyunw_crash_settings.folder.fd;
-    put(&text, "/proc/self/fd/");
-    put_number(&text, (uint64_t)fd, 1);
+    text_begin(&text, link, sizeof link);
+    put_padded(&text, "/proc/self/fd/", fd, 1);
+    text_end(&text);
     const char *wanted = with_extension(name);
     long result = raw_syscall6(SYS_linkat, AT_FDCWD, (long)link, folder, (long)wanted, AT_SYMLINK_FOLLOW, 0);
     if (result == 0 || result == -EEXIST)
@@ -115,15 +88,15 @@ static long create(const char *name)
 }
 
 /* The file that was made beforehand, where it is this process's own: a child of fork() shares its parent's. */
-static bool take_prepared(struct crash_journal *journal, int64_t seconds, uint64_t pid)
+static bool take_prepared(struct crash_journal *journal, int64_t seconds, int64_t pid)
 {
     struct crash_settings *settings = &pyunw_crash_settings;
-    if ((uint64_t)settings->pid != pid || !pyunw_crash_holds(&settings->journal))
+    if (settings->pid != pid || !pyunw_crash_holds(&settings->journal))
         return false;
-    journal->fd = settings->journal.fd;
+    journal->file = settings->journal;
     for (int number = 1; number <= NAMES; number++) {
-        make_name(journal->name, sizeof journal->name, seconds, pid, number);
-        long result = pyunw_crash_holds(&settings->folder) ? give_name(journal->fd, journal->name) : -EBADF;
+        make_name(journal, seconds, pid, number);
+        long result = pyunw_crash_holds(&settings->folder) ? give_name(journal->file.fd, journal->name) : -EBADF;
         if (result == 0)
             return true;
         if (result != -EEXIST)
@@ -134,11 +107,11 @@ static bool take_prepared(struct crash_journal *journal, int64_t seconds, uint64
     return true;
 }
 
-static void create_file(struct crash_journal *journal, int64_t seconds, uint64_t pid)
+static void create_file(struct crash_journal *journal, int64_t seconds, int64_t pid)
 {
     struct held_file *prepared = &pyunw_crash_settings.journal;
     for (int number = 1; number <= NAMES; number++) {
-        make_name(journal->name, sizeof journal->name, seconds, pid, number);
+        make_name(journal, seconds, pid, number);
         long fd = create(journal->name);
         if ((fd == -EMFILE || fd == -ENFILE) && pyunw_crash_holds(prepared)) {
             /* No number is free: the parent's file is of no use here. */
@@ -146,18 +119,18 @@ static void create_file(struct crash_journal *journal, int64_t seconds, uint64_t
             prepared->fd = -1;
             fd = create(journal->name);
         }
-        journal->fd = fd < 0 ? -1 : (int)fd;
+        journal->file = pyunw_crash_hold(fd < 0 ? -1 : (int)fd);
         if (fd != -EEXIST)
             break;
     }
-    if (journal->fd < 0)
+    if (journal->file.fd < 0)
         journal->name[0] = '\0';
 }
 
 void pyunw_crash_journal_open(struct crash_journal *journal)
 {
     int64_t seconds = pyunw_crash_now(CLOCK_REALTIME) / NANOSECONDS;
-    uint64_t pid = (uint64_t)raw_syscall0(SYS_getpid);
+    int64_t pid = raw_syscall0(SYS_getpid);
     if (!take_prepared(journal, seconds, pid))
         create_file(journal, seconds, pid);
 }
@@ -182,13 +155,16 @@ static struct held_file prepare(void)
 void pyunw_crash_journal_close(struct crash_journal *journal)
 {
     struct crash_settings *settings = &pyunw_crash_settings;
-    bool prepared = journal->fd >= 0 && journal->fd == settings->journal.fd;
-    if (journal->fd < 0)
-        return;
+    bool prepared = journal->file.fd >= 0 && journal->file.fd == settings->journal.fd;
     /* Meanwhile another thread may have closed it, and the number be another file's. */
-    if (!prepared || pyunw_crash_holds(&settings->journal))
-        (void)raw_syscall3(SYS_close, journal->fd, 0, 0);
+    if (pyunw_crash_holds(&journal->file))
+        (void)raw_syscall3(SYS_close, journal->file.fd, 0, 0);
     if (prepared)
         settings->journal = prepare();
-    journal->fd = -1;
+    journal->file.fd = -1;
+}
+
+int pyunw_crash_journal_fd(const struct crash_journal *journal)
+{
+    return pyunw_crash_holds(&journal->file) ? journal->file.fd : -1;
 }

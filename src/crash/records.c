@@ -5,6 +5,7 @@
  */
 #include "crash.h"
 #include "output.h"
+#include "text_buffer.h"
 #include "utc.h"
 
 #include <sys/resource.h>
@@ -36,26 +37,18 @@ static void put_address(struct output *output, const char *key, uint64_t value, 
     pyunw_output_string(output, "\"");
 }
 
-static void put_padded(struct output *output, const char *before, int64_t value, int64_t least_with_all_digits)
-{
-    pyunw_output_string(output, before);
-    for (int64_t least = least_with_all_digits; least > 1 && value < least; least /= 10)
-        pyunw_output_string(output, "0");
-    pyunw_output_decimal(output, value);
-}
-
 /* RFC 3339, microseconds */
 static void put_time(struct output *output)
 {
     int64_t now = pyunw_crash_now(CLOCK_REALTIME);
     struct utc utc = utc_of(now / NANOSECONDS);
     put_padded(output, "\"", utc.year, 1000);
-    put_padded(output, "-", utc.month, 10);
-    put_padded(output, "-", utc.day, 10);
-    put_padded(output, "T", utc.hour, 10);
-    put_padded(output, ":", utc.minute, 10);
-    put_padded(output, ":", utc.second, 10);
-    put_padded(output, ".", now % NANOSECONDS / 1000, 100000);
+    put_padded(output, "-", utc.month, 2);
+    put_padded(output, "-", utc.day, 2);
+    put_padded(output, "T", utc.hour, 2);
+    put_padded(output, ":", utc.minute, 2);
+    put_padded(output, ":", utc.second, 2);
+    put_padded(output, ".", now % NANOSECONDS / 1000, 6);
     pyunw_output_string(output, "Z\"");
 }
 
@@ -143,7 +136,7 @@ void pyunw_crash_write_fault(const struct crash_journal *journal, const struct c
 {
     struct output output;
     record[0] = '\0';
-    pyunw_output_begin_with(&output, journal->fd, record, sizeof record - 1);
+    pyunw_output_begin_with(&output, pyunw_crash_journal_fd(journal), record, sizeof record - 1);
     put_fault(&output, fault);
     record[output.used] = '\0';
     (void)pyunw_output_flush(&output);
@@ -159,7 +152,7 @@ const char *pyunw_crash_fault_record(void)
 void pyunw_crash_write_note(const struct crash_journal *journal, const char *note)
 {
     struct output output;
-    pyunw_output_begin_with(&output, journal->fd, buffer, sizeof buffer);
+    pyunw_output_begin_with(&output, pyunw_crash_journal_fd(journal), buffer, sizeof buffer);
     pyunw_output_string(&output, "{\"schema\":\"pyunwind.note/1\",\"note\":\"");
     pyunw_output_string(&output, note); /* ours: nothing in it is to be escaped */
     pyunw_output_string(&output, "\"}\n");
@@ -177,7 +170,7 @@ void pyunw_crash_write_stack(const struct crash_journal *journal)
     const struct crash_settings *settings = &pyunw_crash_settings;
     int error = PYUNW_ERR_NO_PYTHON;
     for (int n = 0; n < settings->target_count; n++) {
-        error = pyunw_write_json(&settings->targets[n], journal->fd, 0);
+        error = pyunw_write_json(&settings->targets[n], pyunw_crash_journal_fd(journal), 0);
         if (!is_unreadable(error))
             break;
     }
@@ -189,7 +182,7 @@ static void write_all(const struct crash_journal *journal)
 {
     const struct crash_settings *settings = &pyunw_crash_settings;
     for (int n = 0; n < settings->target_count; n++) {
-        if (!is_unreadable(pyunw_write_json_threads(&settings->targets[n], journal->fd)))
+        if (!is_unreadable(pyunw_write_json_threads(&settings->targets[n], pyunw_crash_journal_fd(journal))))
             return;
     }
 }

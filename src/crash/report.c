@@ -4,6 +4,8 @@
  */
 #include "report.h"
 
+#include "other_copy.h"
+
 #include <time.h>
 #include <ucontext.h>
 
@@ -23,6 +25,7 @@ static struct {
 } report;
 
 int pyunw_crash_fault_in_stage = -1;
+const struct preloaded_tracker *pyunw_crash_preloaded;
 
 /* ---- Stages ---- */
 
@@ -149,7 +152,7 @@ bool pyunw_crash_report(const struct crash_fault *fault, bool is_last)
     report.stage = STAGE_JOURNAL;
     report.own_faults = 0;
     report.sidecar = SIDECAR_FAILED;
-    report.journal = (struct crash_journal){.fd = -1};
+    report.journal = (struct crash_journal){.file = {.fd = -1}};
     (void)raw_syscall3(SYS_sigaltstack, 0, (long)&found, 0);
     pyunw_crash_call_on(pyunw_crash_settings.stack_top, run_on_own_stack, NULL);
     (void)raw_syscall3(SYS_sigaltstack, (long)&found, 0, 0);
@@ -166,6 +169,8 @@ int pyunw_crash_report_now(void)
                             signal_bit(SIGABRT) | signal_bit(SIGSYS) | signal_bit(SIGTRAP);
     const uint64_t others = ~faults;
     uint64_t mask = 0;
+    if (pyunw_crash_preloaded != NULL)
+        return pyunw_crash_preloaded->report_now();
     if (!pyunw_crash_settings.installed)
         return PYUNW_ERR_NOT_OPEN;
     /* No handler of the program's is to run on our stack, and none of ours to ask for another report. */

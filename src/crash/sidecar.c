@@ -7,6 +7,7 @@
  * the second, which is the sidecar, and a child of the first. Signal-safe: yes.
  */
 #include "crash.h"
+#include "text_buffer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -37,19 +38,10 @@ static struct start start; /* shared by the three processes */
 
 static void put_number(char text[ARGUMENT_SIZE], int64_t value)
 {
-    char digits[ARGUMENT_SIZE];
-    int count = 0;
-    uint64_t rest = value < 0 ? (uint64_t)-value : (uint64_t)value;
-    do {
-        digits[count++] = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest > 0);
-    if (value < 0)
-        digits[count++] = '-';
-    int at = 0;
-    while (count > 0)
-        text[at++] = digits[--count];
-    text[at] = '\0';
+    struct output output;
+    text_begin(&output, text, ARGUMENT_SIZE);
+    pyunw_output_decimal(&output, value);
+    text_end(&output);
 }
 
 /* The number of a descriptor that the sidecar is to have; -1 for one that is not ours any more. */
@@ -133,6 +125,9 @@ static int watch_over(long child)
         (void)wait_until(child, &status, start.deadline + NANOSECONDS / 2);
         return SIDECAR_FAILED;
     }
+    /* A sandbox that ends who executes a program. */
+    if (result > 0 && WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+        return SIDECAR_NOT_STARTED;
     if (result < 0 || !WIFEXITED(status))
         return SIDECAR_FAILED;
     return WEXITSTATUS(status) == 127 ? SIDECAR_NOT_STARTED : WEXITSTATUS(status);
@@ -159,7 +154,6 @@ static void prepare(const struct crash_journal *journal, const struct crash_faul
 {
     const struct crash_settings *settings = &pyunw_crash_settings;
     int64_t rest = fault->deadline - pyunw_crash_now(CLOCK_MONOTONIC);
-    const struct held_file journal_file = pyunw_crash_hold(journal->fd);
     const char *arguments[] = {
         "pyunwind",
         "collect",
@@ -179,7 +173,7 @@ static void prepare(const struct crash_journal *journal, const struct crash_faul
     put_number(start.pid, raw_syscall0(SYS_getpid));
     put_number(start.thread, fault->thread);
     put_number(start.milliseconds, rest > 0 ? rest / 1000000 : 0);
-    put_file(start.journal, &journal_file);
+    put_file(start.journal, &journal->file);
     put_file(start.folder, &settings->folder);
     put_file(start.output, &settings->output);
     put_file(start.standard_error, &settings->standard_error);

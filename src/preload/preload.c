@@ -7,6 +7,8 @@
  */
 #include "preload.h"
 
+#include "other_copy.h"
+
 #include <dlfcn.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -77,12 +79,34 @@ static bool is_report_file(void)
 
 /* ---- Installation ---- */
 
-static void install(void)
+static int install(void)
 {
     const pyunw_crash_options options = {.size = sizeof options, .report_fd = is_report_file() ? 0 : -1};
-    if (pyunw_crash_install(&options) == PYUNW_OK)
+    int err = pyunw_crash_install_here(&options);
+    if (err == PYUNW_OK)
         kept_first = parse_kept_first() & pyunw_crash_settings.signals;
+    return err;
 }
+
+/* The monitor looks for reports in one folder, and would write one of its own where there is none. */
+static int install_for_program(const pyunw_crash_options *asked)
+{
+    pyunw_crash_options options = {.size = sizeof options};
+    if (asked != NULL && asked->size < sizeof options)
+        return PYUNW_ERR_ARGUMENT;
+    if (asked != NULL)
+        options = *asked;
+    options.report_dir = NULL;
+    options.helper = NULL;
+    return pyunw_crash_install_here(&options);
+}
+
+PRELOAD_API const struct preloaded_tracker pyunwind_preloaded_tracker = {
+    .version = PRELOADED_TRACKER_VERSION,
+    .install = install_for_program,
+    .restore = install,
+    .report_now = pyunw_crash_report_now,
+};
 
 static bool has_runtime(void *handle)
 {
@@ -95,7 +119,7 @@ static bool has_runtime(void *handle)
 void preload_find_interpreter(void)
 {
     if (!preload_is_installed() && has_runtime(RTLD_DEFAULT))
-        install();
+        (void)install();
 }
 
 static bool is_named_python(const char *path)
@@ -119,7 +143,7 @@ void preload_find_interpreter_at(const void *address)
         (void)dlerror();
     }
     if (found)
-        install();
+        (void)install();
 }
 
 __attribute__((constructor)) static void at_start(void)

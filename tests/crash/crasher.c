@@ -285,6 +285,23 @@ CRASH handle_by_raising_with_info(int signal)
     install(signal, &(struct sigaction){.sa_sigaction = print_and_raise_with_info, .sa_flags = SA_SIGINFO});
 }
 
+/* Passes on the number alone, as code does that has the handler from signal(2); the registers hold something else. */
+static void pass_on_number(int number)
+{
+    void (*before)(int, long, long) = (void (*)(int, long, long))(uintptr_t)handler_before.sa_handler;
+    if (handler_before.sa_handler != SIG_DFL) {
+        before(number, 8, 16);
+        return;
+    }
+    (void)signal(number, SIG_DFL);
+    (void)raise(number);
+}
+
+CRASH handle_by_number(int number)
+{
+    install(number, &(struct sigaction){.sa_handler = pass_on_number});
+}
+
 CRASH handle_once(int signal)
 {
     install(signal, &(struct sigaction){.sa_handler = print_only, .sa_flags = (int)SA_RESETHAND});

@@ -50,6 +50,8 @@ def cases():
     yield case("raises again, with siginfo, before", "held.handle_by_raising_with_info(11)", **null_read)
     yield case("raises a division again, before", "held.handle_by_raising_with_info(8)", call="held.divide()",
                causes=("division_by_zero",), signal=signal.SIGFPE, function="divide")
+    yield case("passes on the number alone, after", after="held.handle_by_number(11)", causes=("sent_signal",),
+               same_instruction=False)
     yield case("once, before", before="held.handle_once(11)", **null_read)
     yield from both("recovers by mprotect", "held.handle_by_mprotect()", call="print(held.fault_and_recover(1000))",
                     ends=0, kind="none")
