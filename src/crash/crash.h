@@ -19,7 +19,7 @@ enum { SIGNAL_COUNT = 64 };
 
 static inline uint64_t signal_bit(int signal)
 {
-    return UINT64_C(1) << (signal - 1);
+    return UINT64_C(1) << ((unsigned)(signal - 1) % SIGNAL_COUNT);
 }
 
 /* ---- Descriptors ---- */
@@ -78,7 +78,7 @@ extern struct crash_settings pyunw_crash_settings;
 extern const struct preloaded_tracker *pyunw_crash_preloaded;
 
 /* What the public functions do where this copy does the work. */
-int pyunw_crash_install_here(const pyunw_crash_options *options);
+int pyunw_crash_install_here(const pyunw_crash_options *asked);
 int pyunw_crash_remove_here(void);
 
 /* Handlers that were there before, by signal number. */

@@ -241,8 +241,8 @@ static void copy_registers(const ucontext_t *context, registers *copy)
 /* True where the process goes on, or its end is none of ours. */
 static bool is_settled(const struct kernel_sigaction *previous, int signal, siginfo_t *info, void *context)
 {
-    registers before;
-    registers after;
+    registers before = {0};
+    registers after = {0};
     if (context != NULL)
         copy_registers(context, &before);
     /* One that leaves by longjmp(3) takes the mask along: it is to be the one that the kernel would have made. */
