@@ -109,18 +109,6 @@ static void match_tasks(const pyunw_core *core, struct snapshot *snapshot, size_
 
 /* ---- The crash ---- */
 
-static void put_crashed_first(struct snapshot *snapshot)
-{
-    size_t first = 0;
-    for (size_t n = 0; n < snapshot->thread_count; n++) {
-        struct thread thread = snapshot->threads[n];
-        if (!is_crashed(snapshot, &thread))
-            continue;
-        memmove(&snapshot->threads[first + 1], &snapshot->threads[first], (n - first) * sizeof thread);
-        snapshot->threads[first++] = thread;
-    }
-}
-
 static int read_native(const pyunw_core *core, const pyunw_target *target, struct snapshot *snapshot, char *message,
                        size_t message_size)
 {
@@ -160,7 +148,7 @@ bool core_snapshot_read(const pyunw_core *core, const struct core_wish *wish, st
     if (wish->native)
         snapshot->error = read_native(core, &target, snapshot, message, message_size);
     pyunw_close(&target);
-    put_crashed_first(snapshot);
+    snapshot_put_crashed_first(snapshot);
     if (snapshot->list_error < 0 && snapshot->thread_count == 0) {
         (void)snprintf(message, message_size, "the threads of process %d could not be read: %s", (int)about.pid,
                        pyunw_strerror(snapshot->list_error));

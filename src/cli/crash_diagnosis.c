@@ -4,6 +4,7 @@
  */
 #include "crash_diagnosis.h"
 
+#include "json_text.h"
 #include "stack_overflow.h"
 
 #include <signal.h>
@@ -31,11 +32,6 @@ static const json_t *native_rows(const json_t *thread)
 {
     const json_t *apart = json_object_get(thread, "native_frames");
     return json_is_array(apart) ? apart : json_object_get(thread, "frames");
-}
-
-static const char *text_of(const json_t *object, const char *key)
-{
-    return json_string_value(json_object_get(object, key));
 }
 
 static bool is_python(const json_t *frame)
@@ -75,12 +71,6 @@ static const char *find_function(const json_t *thread, const char *const *functi
 }
 
 #define FIND_FUNCTION(thread, functions) find_function(thread, functions, sizeof(functions) / sizeof(functions)[0])
-
-static const char *base_name(const char *path)
-{
-    const char *slash = path != NULL ? strrchr(path, '/') : NULL;
-    return slash != NULL ? slash + 1 : path;
-}
 
 /* ---- Aborted ---- */
 

@@ -6,6 +6,7 @@
 #include "crash_diagnosis.h"
 #include "dump_output.h"
 #include "finish.h"
+#include "json_text.h"
 #include "process_figures.h"
 
 #include <inttypes.h>
@@ -14,12 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static bool text_is(const json_t *value, const char *text)
-{
-    const char *found = json_string_value(value);
-    return found != NULL && strcmp(found, text) == 0;
-}
 
 static void add_note(json_t *document, json_t *note)
 {

@@ -4,6 +4,8 @@
  */
 #include "crash_diagnosis.h"
 
+#include "json_text.h"
+
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,17 +20,6 @@ static uint64_t hash_text(uint64_t hash, const char *text)
     for (; *text != '\0'; text++)
         hash = (hash ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
     return (hash ^ 0xff) * UINT64_C(0x100000001b3); /* no byte of UTF-8: ends each text */
-}
-
-static const char *text_of(const json_t *object, const char *key)
-{
-    return json_string_value(json_object_get(object, key));
-}
-
-static const char *base_name(const char *path)
-{
-    const char *slash = path != NULL ? strrchr(path, '/') : NULL;
-    return slash != NULL ? slash + 1 : path;
 }
 
 /* False where nothing is known of it. */

@@ -112,18 +112,6 @@ static void read_native(const struct standing *standing, const pyunw_target *tar
 
 /* ---- All ---- */
 
-static void put_crashed_first(struct snapshot *snapshot)
-{
-    size_t first = 0;
-    for (size_t n = 0; n < snapshot->thread_count; n++) {
-        struct thread thread = snapshot->threads[n];
-        if (!is_crashed(snapshot, &thread))
-            continue;
-        memmove(&snapshot->threads[first + 1], &snapshot->threads[first], (n - first) * sizeof thread);
-        snapshot->threads[first++] = thread;
-    }
-}
-
 static char *read_maps(pid_t pid)
 {
     char path[64];
@@ -167,7 +155,7 @@ int crash_snapshot_read(pid_t pid, const struct crash_wish *wish, struct crash_s
     if (!standing_end(&standing, message, message_size))
         (void)snprintf(crash->why_native, sizeof crash->why_native, "the time to read it was over");
     native_stacks_describe(snapshot);
-    put_crashed_first(snapshot);
+    snapshot_put_crashed_first(snapshot);
     return 0;
 }
 

@@ -3,7 +3,9 @@
  * its schema (docs/crash.schema.json) allows it.
  */
 #include "fault_diagnosis.h"
+
 #include "finish.h"
+#include "json_text.h"
 #include "partial_record.h"
 #include "signal_names.h"
 
@@ -82,12 +84,6 @@ static const char *take_word(const json_t *value, const char *const *words, size
 }
 
 #define TAKE_WORD(value, words, or) take_word(value, words, sizeof(words) / sizeof(words)[0], or)
-
-static bool text_is(const json_t *value, const char *text)
-{
-    const char *found = json_string_value(value);
-    return found != NULL && strcmp(found, text) == 0;
-}
 
 /* "2026-11-25T07:40:49.123456Z" */
 static bool is_time(const json_t *value)

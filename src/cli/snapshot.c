@@ -322,6 +322,18 @@ bool snapshot_read(pid_t pid, const struct standing *standing, bool with_locals,
     return say(message, message_size, pid, "replaced its program each time it was read: try again in a moment");
 }
 
+void snapshot_put_crashed_first(struct snapshot *snapshot)
+{
+    size_t first = 0;
+    for (size_t n = 0; n < snapshot->thread_count; n++) {
+        struct thread thread = snapshot->threads[n];
+        if (!is_crashed(snapshot, &thread))
+            continue;
+        memmove(&snapshot->threads[first + 1], &snapshot->threads[first], (n - first) * sizeof thread);
+        snapshot->threads[first++] = thread;
+    }
+}
+
 void snapshot_free(struct snapshot *snapshot)
 {
     for (size_t n = 0; n < snapshot->thread_count; n++)

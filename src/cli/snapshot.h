@@ -91,6 +91,9 @@ bool snapshot_read(pid_t pid, const struct standing *standing, bool with_locals,
 /* The part of it that is read of an open target: 0, or why the list of threads ends early. stands: it does not run. */
 int snapshot_read_threads(const pyunw_target *target, bool stands, struct snapshot *snapshot);
 
+/* The states of the thread that crashed, which may have one in each of several interpreters. */
+void snapshot_put_crashed_first(struct snapshot *snapshot);
+
 void snapshot_free(struct snapshot *snapshot);
 
 #endif
