@@ -343,6 +343,14 @@ bool death_read(const struct death *death, struct crash_snapshot *crash)
     return false;
 }
 
+/* What has been taken back reads as zeros: an interpreter that was there looks as if it were not initialized. */
+static void tell_of_lost_memory(json_t *document, const struct death *death, const struct crash_snapshot *crash)
+{
+    if (death->process->has_target && crash->snapshot.list_error < 0)
+        (void)json_array_append_new(json_object_get(document, "notes"),
+                                    json_string("The kernel had taken its memory back before it was read."));
+}
+
 void death_report_read(const struct monitor_wish *wish, const struct death *death, struct crash_snapshot *crash)
 {
     char base[REPORT_NAME_SIZE];
@@ -353,6 +361,7 @@ void death_report_read(const struct monitor_wish *wish, const struct death *deat
         (void)json_object_set_new(document, "memory", json_null());
         take_figures(document, death);
         diagnose(document, death);
+        tell_of_lost_memory(document, death, crash);
         report_name_base(&name, base);
         (void)deliver(wish, document, base, NULL);
     }
