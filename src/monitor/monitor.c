@@ -321,7 +321,9 @@ static void on_descendant(struct monitor *monitor, pid_t pid)
     struct watched *process = watched_find(&monitor->watched, pid);
     if (process == NULL || process_parent(pid) == getpid())
         return; /* SIGCHLD tells more */
-    if (descendant_ended(process, &status, &may_come)) {
+    bool ended = descendant_ended(process, &status, &may_come);
+    watched_judge_by_name(process); /* a zombie has its name still; what is known of another program is forgotten */
+    if (ended) {
         on_death(monitor, process, status, NULL);
     } else if (may_come) {
         struct epoll_event hang_up = {.events = 0, .data.u64 = (uint64_t)pid};

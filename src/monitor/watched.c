@@ -265,6 +265,18 @@ static void forget_another(struct watched *watched, const char *name, size_t siz
     watched->figures = NULL;
 }
 
+/* When it was looked at last. */
+static bool was_called_python(const struct watched *watched)
+{
+    static const char python[] = "python";
+    for (size_t n = 0; n < watched->info.task_count; n++) {
+        const struct task *task = &watched->info.tasks[n];
+        if (task->id == watched->pid)
+            return task->name_length >= sizeof python - 1 && memcmp(task->name, python, sizeof python - 1) == 0;
+    }
+    return false;
+}
+
 void watched_judge_by_name(struct watched *watched)
 {
     char path[64];
@@ -273,7 +285,12 @@ void watched_judge_by_name(struct watched *watched)
         return;
     (void)snprintf(path, sizeof path, "/proc/%d/comm", (int)watched->pid);
     char *name = read_whole_file(path, &size); /* with a line's end */
-    watched->is_python = name != NULL && has_prefix(name, "python");
+    if (name == NULL) {
+        /* Its parent was quicker. It has its name before it has mapped anything of the program that it executes. */
+        watched->is_python = was_called_python(watched);
+        return;
+    }
+    watched->is_python = has_prefix(name, "python");
     if (watched->is_python)
         forget_another(watched, name, size);
     free(name);
