@@ -273,6 +273,42 @@ void process_info_free(struct process_info *info)
     *info = (struct process_info){0};
 }
 
+static bool copy_bytes(const void *bytes, size_t size, void **copy)
+{
+    *copy = bytes != NULL ? malloc(size + 1) : NULL;
+    if (*copy != NULL)
+        memcpy(*copy, bytes, size);
+    return bytes == NULL || *copy != NULL;
+}
+
+static size_t size_of_text(const char *text)
+{
+    return text != NULL ? strlen(text) + 1 : 0;
+}
+
+bool process_info_copy(const struct process_info *info, struct process_info *copy)
+{
+    void *copies[4] = {NULL};
+    bool good = copy_bytes(info->command, info->command_size + 1, &copies[0]) &&
+                copy_bytes(info->executable, size_of_text(info->executable), &copies[1]) &&
+                copy_bytes(info->control_group, size_of_text(info->control_group), &copies[2]) &&
+                copy_bytes(info->tasks, info->task_count * sizeof *info->tasks, &copies[3]);
+    *copy = *info;
+    copy->command = copies[0];
+    copy->executable = copies[1];
+    copy->control_group = copies[2];
+    copy->tasks = copies[3];
+    if (!good)
+        process_info_free(copy);
+    return good;
+}
+
+bool process_info_is_there(const struct process_info *info)
+{
+    struct stat_fields fields;
+    return read_process_stat(info->pid, &fields) && fields.start == info->start;
+}
+
 pid_t process_parent(pid_t pid)
 {
     struct stat_fields fields;

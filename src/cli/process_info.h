@@ -37,6 +37,12 @@ bool process_info_read(pid_t pid, struct process_info *info);
 
 void process_info_free(struct process_info *info);
 
+/* False where memory is short: nothing is to be freed then. */
+bool process_info_copy(const struct process_info *info, struct process_info *copy);
+
+/* Is the process there still, be it as a zombie? */
+bool process_info_is_there(const struct process_info *info);
+
 /* Its parent, 0 for one that has none; -1: it has ended. */
 pid_t process_parent(pid_t pid);
 

@@ -59,7 +59,8 @@ static bool read_zombie(const struct watched *watched, int *status, bool *is_the
 bool descendant_ended(const struct watched *watched, int *status, bool *may_come)
 {
     *may_come = false;
-    if (read_exit_info(watched->pidfd, status))
+    if (read_exit_info(watched->pidfd, status) || read_zombie(watched, status, may_come))
         return true;
-    return read_zombie(watched, status, may_come);
+    /* Its parent may have waited for it between the two. */
+    return !*may_come && read_exit_info(watched->pidfd, status);
 }

@@ -9,13 +9,15 @@
 #include "descendant.h"
 #include "ending.h"
 #include "job.h"
+#include "looks.h"
 #include "start.h"
 #include "trace.h"
 #include "watchdog.h"
-#include "watched.h"
+#include "watched_list.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +25,6 @@
 #include <sys/ptrace.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Milliseconds: a process is looked at soon after the program's start, then ever more seldom. */
@@ -50,10 +51,12 @@ struct monitor {
     int status;  /* of the program */
     int events;  /* epoll(7) */
     int signals; /* signalfd(2) */
+    int looks;   /* a look is done */
     struct watched_list watched;
     struct unsettled unsettled[UNSETTLED_MAX];
     int unsettled_count;
     struct passed_on passed_on;
+    bool is_looking;
     int64_t next_look;
     int64_t pause; /* until the next look */
     bool traces;   /* processes, so that one that is killed can be read */
@@ -62,10 +65,11 @@ struct monitor {
 
 /* ---- Look ---- */
 
-static void on_added(struct watched *watched, void *data)
+/* What an event is called is the number of a process, which may be gone from the list when the event comes; or this. */
+enum { EVENT_SIGNALS = 0, EVENT_LOOK = -1 };
+
+static void wait_for_end(struct watched *watched, const struct monitor *monitor)
 {
-    const struct monitor *monitor = data;
-    /* What it is called is its number: it may be gone from the list when the event comes. */
     struct epoll_event event = {.events = EPOLLIN, .data.u64 = (uint64_t)watched->pid};
     if (watched->pidfd >= 0)
         (void)epoll_ctl(monitor->events, EPOLL_CTL_ADD, watched->pidfd, &event);
@@ -76,8 +80,6 @@ static void trace_all(struct monitor *monitor)
     for (size_t n = 0; n < monitor->watched.count; n++) {
         struct watched *process = monitor->watched.entries[n];
         trace_begin(process);
-        if (process->is_python && !process->has_target)
-            watched_open(process);
         if (process->has_target && !monitor->has_rehearsed && monitor->pause >= REHEARSAL) {
             monitor->has_rehearsed = true;
             death_rehearse(process);
@@ -86,25 +88,33 @@ static void trace_all(struct monitor *monitor)
     }
 }
 
-/* Milliseconds of this process's own work. */
-static int64_t work_done(void)
+static void take_look(struct monitor *monitor)
 {
-    struct timespec time = {0};
-    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-    return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
-}
-
-static void look(struct monitor *monitor)
-{
-    int64_t before = work_done();
-    watched_look(&monitor->watched, on_added, monitor);
+    struct watched_list news = {0};
+    int64_t work = 0;
+    if (!looks_take(&news, &work))
+        return;
+    for (size_t n = 0; n < news.count; n++) {
+        struct watched *watched = watched_take(&monitor->watched, news.entries[n]);
+        if (watched != NULL)
+            wait_for_end(watched, monitor);
+    }
+    news.count = 0; /* all have been taken */
+    watched_free(&news);
     if (monitor->traces)
         trace_all(monitor);
     monitor->pause = monitor->pause * 2 < LOOK_LAST ? monitor->pause * 2 : LOOK_LAST;
-    int64_t at_least = (work_done() - before) * LOOK_COST;
-    if (at_least > LOOK_SELDOM)
-        at_least = LOOK_SELDOM;
+    int64_t at_least = work * LOOK_COST < LOOK_SELDOM ? work * LOOK_COST : LOOK_SELDOM;
     monitor->next_look = deliver_now() + (monitor->pause > at_least ? monitor->pause : at_least);
+    monitor->is_looking = false;
+}
+
+static void look_if_due(struct monitor *monitor)
+{
+    if (monitor->is_looking || deliver_now() < monitor->next_look)
+        return;
+    monitor->is_looking = true;
+    looks_ask();
 }
 
 /* The program alone: where there are many processes, to look at them all takes longer than a small program runs. */
@@ -112,7 +122,7 @@ static void begin_watching(struct monitor *monitor)
 {
     struct watched *process = watched_add(&monitor->watched, monitor->program);
     if (process != NULL)
-        on_added(process, monitor);
+        wait_for_end(process, monitor);
     if (process != NULL && monitor->traces)
         trace_begin(process);
     monitor->next_look = deliver_now() + LOOK_FIRST;
@@ -210,8 +220,15 @@ static void on_end(const struct monitor *monitor, struct watched *process, int s
     };
     struct crash_snapshot crash;
     bool good = false;
-    if (death.signal != 0) {
-        watched_look_at_end(process);
+    bool has_target = process->has_target;
+    if (death.signal != 0 && !has_target)
+        (void)watched_look_at_end(process);
+    if (death.signal != 0)
+        good = death_read(&death, &crash);
+    /* Which program that was is asked only now: the answer may have to wait for memory, as the stacks would. */
+    if (death.signal != 0 && has_target && watched_look_at_end(process)) {
+        if (good)
+            crash_snapshot_free(&crash);
         good = death_read(&death, &crash);
     }
     trace_end(process);
@@ -228,7 +245,7 @@ static void on_trace_stop(struct monitor *monitor, pid_t pid, int stop)
     if (process == NULL) {
         process = watched_add(&monitor->watched, pid);
         if (process != NULL)
-            on_added(process, monitor);
+            wait_for_end(process, monitor);
     }
     if (process == NULL) {
         (void)ptrace(PTRACE_DETACH, pid, 0L, stop >> 8 == 0 ? (long)stop : 0L);
@@ -337,20 +354,21 @@ static void wait_for_events(struct monitor *monitor)
 {
     struct epoll_event events[EVENTS];
     watchdog_beat();
-    int64_t rest = monitor->next_look - deliver_now();
+    int64_t rest = monitor->is_looking ? watchdog_longest() : monitor->next_look - deliver_now();
     if (rest > watchdog_longest())
         rest = watchdog_longest();
     int count = epoll_wait(monitor->events, events, EVENTS, rest > 0 ? (int)rest : 0);
     for (int n = 0; n < count; n++) {
-        if (events[n].data.u64 == 0)
+        if ((pid_t)events[n].data.u64 == EVENT_SIGNALS)
             on_signals(monitor);
     }
     for (int n = 0; n < count; n++) {
-        if (events[n].data.u64 != 0)
+        if ((pid_t)events[n].data.u64 > 0)
             on_descendant(monitor, (pid_t)events[n].data.u64);
     }
-    if (deliver_now() >= monitor->next_look)
-        look(monitor);
+    if (monitor->is_looking)
+        take_look(monitor);
+    look_if_due(monitor);
 }
 
 /* A sidecar at work ends by itself, before long. */
@@ -358,8 +376,9 @@ static void wait_for_reports(struct monitor *monitor)
 {
     const int moment = 10;
     while (monitor->unsettled_count > 0) {
+        struct pollfd signals = {.fd = monitor->signals, .events = POLLIN};
         watchdog_beat();
-        if (epoll_wait(monitor->events, &(struct epoll_event){0}, 1, moment) > 0)
+        if (poll(&signals, 1, moment) > 0)
             on_signals(monitor);
         settle_all(monitor, false);
     }
@@ -368,12 +387,15 @@ static void wait_for_reports(struct monitor *monitor)
 static bool open_events(struct monitor *monitor)
 {
     sigset_t all;
-    struct epoll_event event = {.events = EPOLLIN};
+    struct epoll_event signals = {.events = EPOLLIN, .data.u64 = (uint64_t)EVENT_SIGNALS};
+    struct epoll_event look = {.events = EPOLLIN, .data.u64 = (uint64_t)EVENT_LOOK};
     (void)sigfillset(&all);
     monitor->events = epoll_create1(EPOLL_CLOEXEC);
     monitor->signals = signalfd(-1, &all, SFD_NONBLOCK | SFD_CLOEXEC);
-    return monitor->events >= 0 && monitor->signals >= 0 &&
-           epoll_ctl(monitor->events, EPOLL_CTL_ADD, monitor->signals, &event) == 0;
+    monitor->looks = looks_begin(monitor->wish->trace_kills);
+    return monitor->events >= 0 && monitor->signals >= 0 && monitor->looks >= 0 &&
+           epoll_ctl(monitor->events, EPOLL_CTL_ADD, monitor->signals, &signals) == 0 &&
+           epoll_ctl(monitor->events, EPOLL_CTL_ADD, monitor->looks, &look) == 0;
 }
 
 /* After the program's start: its number is the one that it has without. */

@@ -6,7 +6,7 @@
 #ifndef PYUNW_MONITOR_TRACE_H
 #define PYUNW_MONITOR_TRACE_H
 
-#include "watched.h"
+#include "watched_list.h"
 
 #include <pyunwind_remote.h>
 #include <stdbool.h>

@@ -1,14 +1,12 @@
 /*
- * Look at processes now and then, while they live.
+ * Look at a process now and then, while it lives.
  */
 #include "watched.h"
 
 #include "control_group.h"
 #include "crash_document.h"
 #include "process_figures.h"
-#include "tree.h"
 
-#include <pyunwind_remote.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +14,6 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
-
-enum { WATCHED_MAX = 4096 };
 
 /* ---- Is it Python? ---- */
 
@@ -116,7 +112,7 @@ static void read_figures(struct watched *watched)
     take(watched, "memory", now);
 }
 
-static void close_target(struct watched *watched)
+void watched_close(struct watched *watched)
 {
     if (watched->has_target)
         pyunw_close(&watched->target);
@@ -137,98 +133,59 @@ static bool read_program(struct watched *watched)
         if (watched->info.tasks[n].id == watched->pid)
             main_task = &watched->info.tasks[n];
     }
-    close_target(watched);
+    watched_close(watched);
     watched->inner_pid = main_task != NULL && main_task->inner_id > 0 ? main_task->inner_id : watched->pid;
     watched->is_python = false;
     watched->was_asked = false;
+    watched->gave_target = false;
     json_decref(watched->figures);
     watched->figures = json_object();
     crash_document_add(watched->figures, watched->pid, NULL, true);
     return true;
 }
 
-static void look_at(struct watched *watched)
+bool watched_look_at(struct watched *watched)
 {
     switch (process_info_fate(&watched->info)) {
     case PROCESS_ENDED:
-        return;
+        return false;
     case PROCESS_REPLACED_PROGRAM:
         if (!read_program(watched))
-            return;
+            return false;
         break;
     case PROCESS_GOES_ON:
         break;
     }
     watched->is_python = watched->is_python || has_python(watched);
     read_figures(watched); /* also of what may turn out to be Python only later */
+    return true;
 }
 
+/* Without room for pages: that is for one target at a time, and of one that stands nothing changes meanwhile. */
 void watched_open(struct watched *watched)
 {
-    static char room[1 << 21]; /* one process is read at a time */
-    const pyunw_options options = {.size = sizeof options, .room = room, .room_size = sizeof room};
-    int err = pyunw_open_pid(&watched->target, watched->pid, &options);
+    int err = pyunw_open_pid(&watched->target, watched->pid, NULL);
     watched->has_target = err == PYUNW_OK; /* one that is not initialized yet is opened anew */
     if (err == PYUNW_ERR_NOT_INITIALIZED || err == PYUNW_ERR_FINALIZED)
         pyunw_close(&watched->target);
 }
 
-void watched_look_at_end(struct watched *watched)
+bool watched_look_at_end(struct watched *watched)
 {
-    if (process_info_fate(&watched->info) == PROCESS_REPLACED_PROGRAM)
-        (void)read_program(watched);
+    bool replaced = process_info_fate(&watched->info) == PROCESS_REPLACED_PROGRAM && read_program(watched);
     watched->was_asked = false;
     watched->is_python = watched->is_python || has_python(watched);
     /* The kernel may have begun to take its memory: the figures of before are kept. */
     if (watched->is_python && !json_is_object(json_object_get(watched->figures, "memory")))
         read_figures(watched);
+    return replaced;
 }
 
-/* ---- The list ---- */
+/* ---- Begin and end ---- */
 
-struct watched *watched_find(const struct watched_list *list, pid_t pid)
+struct watched *watched_make(pid_t pid)
 {
-    for (size_t n = 0; n < list->count; n++) {
-        if (list->entries[n]->pid == pid && !list->entries[n]->has_ended)
-            return list->entries[n];
-    }
-    return NULL;
-}
-
-static void free_one(struct watched *watched)
-{
-    if (watched->pidfd >= 0)
-        (void)close(watched->pidfd);
-    process_info_free(&watched->info);
-    close_target(watched);
-    json_decref(watched->figures);
-    free(watched);
-}
-
-void watched_remove(struct watched_list *list, struct watched *watched)
-{
-    for (size_t n = 0; n < list->count; n++) {
-        if (list->entries[n] != watched)
-            continue;
-        list->entries[n] = list->entries[--list->count];
-        free_one(watched);
-        return;
-    }
-}
-
-void watched_free(struct watched_list *list)
-{
-    for (size_t n = 0; n < list->count; n++)
-        free_one(list->entries[n]);
-    free(list->entries);
-    *list = (struct watched_list){0};
-}
-
-static struct watched *make(struct watched_list *list, pid_t pid)
-{
-    if (list->entries == NULL)
-        list->entries = calloc(WATCHED_MAX, sizeof(struct watched *));
-    struct watched *watched = list->entries != NULL && list->count < WATCHED_MAX ? calloc(1, sizeof *watched) : NULL;
+    struct watched *watched = calloc(1, sizeof *watched);
     if (watched == NULL)
         return NULL;
     *watched = (struct watched){.pid = pid, .inner_pid = pid, .pidfd = -1, .oom_kills = -1, .oom_kills_before = -1};
@@ -236,19 +193,29 @@ static struct watched *make(struct watched_list *list, pid_t pid)
     return watched;
 }
 
-struct watched *watched_add(struct watched_list *list, pid_t pid)
+struct watched *watched_begin(pid_t pid)
 {
-    struct watched *watched = make(list, pid);
+    struct watched *watched = watched_make(pid);
     if (watched == NULL)
         return NULL;
     watched->pidfd = (int)syscall(SYS_pidfd_open, pid, 0); /* before it is looked at: so the number is its own */
-    if (!read_program(watched)) {
-        free_one(watched);
-        return NULL;
-    }
-    list->entries[list->count++] = watched;
-    return watched;
+    if (read_program(watched))
+        return watched;
+    watched_end(watched);
+    return NULL;
 }
+
+void watched_end(struct watched *watched)
+{
+    if (watched->pidfd >= 0)
+        (void)close(watched->pidfd);
+    process_info_free(&watched->info);
+    watched_close(watched);
+    json_decref(watched->figures);
+    free(watched);
+}
+
+/* ---- By name ---- */
 
 /* What was seen of it, if it was of another program than the one of this name. */
 static void forget_another(struct watched *watched, const char *name, size_t size)
@@ -294,33 +261,4 @@ void watched_judge_by_name(struct watched *watched)
     if (watched->is_python)
         forget_another(watched, name, size);
     free(name);
-}
-
-struct watched *watched_add_zombie(struct watched_list *list, pid_t pid)
-{
-    struct watched *watched = make(list, pid);
-    if (watched == NULL)
-        return NULL;
-    list->entries[list->count++] = watched;
-    return watched;
-}
-
-void watched_look(struct watched_list *list, void (*added)(struct watched *watched, void *data), void *data)
-{
-    pid_t *pids = NULL;
-    size_t count = 0;
-    bool good = tree_find(getpid(), &pids, &count);
-    for (size_t n = 1; good && n < count; n++) { /* the first is this process */
-        struct watched *watched = watched_find(list, pids[n]);
-        bool is_new = watched == NULL; /* or a number that was given anew */
-        if (watched != NULL && process_info_fate(&watched->info) == PROCESS_ENDED)
-            continue; /* its end is about to be told */
-        if (is_new)
-            watched = watched_add(list, pids[n]);
-        if (watched != NULL && is_new)
-            added(watched, data);
-        if (watched != NULL)
-            look_at(watched);
-    }
-    free(pids);
 }

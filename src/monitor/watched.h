@@ -1,5 +1,5 @@
 /*
- * The processes below the monitor, and what was seen of them while they lived: /proc forgets it with their memory.
+ * A process below the monitor, and what was seen of it while it lived: /proc forgets it with its memory.
  * Include from: monitor.
  */
 #ifndef PYUNW_MONITOR_WATCHED_H
@@ -29,9 +29,11 @@ struct watched {
     bool has_ended;  /* it is only kept for its report */
     enum watched_trace trace;
     bool was_asked;     /* whether there is one, thoroughly */
+    bool was_told;      /* to the monitor, by who looks (looks.h) */
     int64_t first_seen; /* seconds since 1970: it was not started later */
     struct process_info info;
     bool has_target;
+    bool gave_target;    /* likewise */
     pyunw_target target; /* its interpreter, for its end: where memory is short even a file cannot be opened */
     json_t *figures;     /* fields of a report, as they were when it was last seen; NULL: none */
     /* Kills of its control group, when it was last seen and the time before; less than 0: not known. */
@@ -39,36 +41,31 @@ struct watched {
     int64_t oom_kills_before;
 };
 
-struct watched_list {
-    struct watched **entries;
-    size_t count;
-};
+/* NULL where memory is short. Nothing of it was seen yet, and it may have ended. */
+struct watched *watched_make(pid_t pid);
 
-/* Look at all processes below this one. added: is called for each that was not known before. */
-void watched_look(struct watched_list *list, void (*added)(struct watched *watched, void *data), void *data);
+/* Begin to watch a process, and see what it is: NULL where it has ended, or memory is short. */
+struct watched *watched_begin(pid_t pid);
 
-/* Is it this command, as a sidecar that reads a crashed process? */
-bool watched_is_command(pid_t pid);
+void watched_end(struct watched *watched);
 
-/* Begin to watch a process, and look at it: NULL where it has ended, or memory is short. */
-struct watched *watched_add(struct watched_list *list, pid_t pid);
+/* Look at a process: what it is, if it has executed another program, and its figures. False: it has ended. */
+bool watched_look_at(struct watched *watched);
 
-/* Open its interpreter, where there is one. */
+/* Open its interpreter, where there is one; and close it. */
 void watched_open(struct watched *watched);
+void watched_close(struct watched *watched);
 
-/* Look at a process that stands before its end: has it become a Python since? */
-void watched_look_at_end(struct watched *watched);
+/*
+ * Look at a process that stands before its end: has it become a Python since? True: it has executed another program
+ * since it was looked at last.
+ */
+bool watched_look_at_end(struct watched *watched);
 
 /* Of one that may have been looked at last before it had loaded its interpreter: is its name that of Python? */
 void watched_judge_by_name(struct watched *watched);
 
-/* A child that has ended before it was looked at: NULL where memory is short. */
-struct watched *watched_add_zombie(struct watched_list *list, pid_t pid);
-
-/* NULL: not known, or ended. */
-struct watched *watched_find(const struct watched_list *list, pid_t pid);
-
-void watched_remove(struct watched_list *list, struct watched *watched);
-void watched_free(struct watched_list *list);
+/* Is it this command, as a sidecar that reads a crashed process? */
+bool watched_is_command(pid_t pid);
 
 #endif
