@@ -8,7 +8,8 @@ A source is a path, absolute or beside the calling test; or text of C, if it hol
 ends with .cc are C++. pyunwind=True lets it
 include <pyunwind.h> and links it with the libpyunwind.so under test. What was compiled is kept in
 $PYUNWIND_BUILD/tests-cache under a hash of all that went into it, so that the tests of every interpreter share it;
-several may ask for the same at once. Runs on CPython 3.8 to 3.15.
+several may ask for the same at once. Where the library is sanitized (tests/run --sanitized), what is linked with it is
+sanitized, too, and what is not stays as it is: those are programs that crash on purpose. Runs on CPython 3.8 to 3.15.
 """
 
 import hashlib
@@ -24,6 +25,7 @@ INCLUDE = os.path.join(SOURCE, "include")
 COMPILER = os.environ.get("CC", "cc").split()
 CXX_COMPILER = os.environ.get("CXX", "c++").split()
 STANDARDS = {"c": ["-std=gnu11"], "c++": ["-std=gnu++17"]}
+SANITIZED_COMPILER = os.environ.get("PYUNWIND_SANITIZED", "").split()
 FLAGS = ["-O2", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-D_GNU_SOURCE"]
 
 
@@ -46,7 +48,10 @@ def _compile(name, sources, kind, flags, pyunwind):
     if pyunwind:
         flags = ["-I" + INCLUDE] + flags + ["-L" + BUILD, "-lpyunwind", "-Wl,-rpath," + BUILD]
     language = "c++" if any(source.endswith(".cc") for source in sources) else "c"
-    command = (CXX_COMPILER if language == "c++" else COMPILER) + STANDARDS[language] + FLAGS + kind
+    compiler = CXX_COMPILER if language == "c++" else COMPILER
+    if SANITIZED_COMPILER and any("pyunwind" in flag for flag in flags):
+        compiler = SANITIZED_COMPILER
+    command = compiler + STANDARDS[language] + FLAGS + kind
     digest = _digest(command + flags, texts, _headers() if pyunwind else [])
     path = os.path.join(CACHE, digest, name)
     if not os.path.exists(path):
