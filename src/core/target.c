@@ -7,7 +7,7 @@
 #include "debug_offsets.h"
 #include "trap.h"
 
-static struct memory guarded_memory(const struct target *target)
+struct memory pyunw_guarded_memory(const struct target *target)
 {
     struct memory memory = {.kind = MEMORY_READV};
     if (target->guard == PYUNW_GUARD_PROC_MEM)
@@ -25,7 +25,7 @@ struct memory pyunw_safe_memory(const struct target *target)
         return (struct memory){.kind = MEMORY_IMAGE, .image = &target->image};
     if (target->memory != PYUNW_MEMORY_GUARDED && pyunw_trap_usable())
         return (struct memory){.kind = MEMORY_TRAPPED};
-    return guarded_memory(target);
+    return pyunw_guarded_memory(target);
 }
 
 struct memory pyunw_own_memory(const struct target *target)
