@@ -6,6 +6,7 @@ process of a test. What they find goes into files, since a test may swallow the 
 that it started. Runs on the Python that runs tests/run.
 """
 
+import contextlib
 import functools
 import os
 import shlex
@@ -26,6 +27,7 @@ OPTIONS = {
     "handle_abort": 0,
     "allow_user_segv_handler": 1,
     "use_sigaltstack": 0,
+    "disable_coredump": 0,
     # An interpreter frees little of what it allocated when it ends. Programs that free all are asked below.
     "detect_leaks": 0,
     "exitcode": 86,
@@ -40,6 +42,8 @@ WITHOUT_RUNTIME = ["gdb", "gcore", "llvm-symbolizer"]
 # Tests that would show nothing more, or cannot run, and why.
 SKIPPED = {
     "cross/aarch64": "it compiles for another machine and runs nothing",
+    "demo/minimal": "it shows the README's command, which preloads what was built without the runtime",
+    "examples/allocation_profiler": "it stands in for malloc, as the sanitizer does",
     "lint/lint": "it reads sources and runs nothing",
 }
 
@@ -62,7 +66,9 @@ def environment(build, reports):
 def prepare(build):
     """Write what environment() names: options of single programs, and programs that start others without the runtime."""
     folder = Path(build) / "tests" / "sanitizers"
-    (folder / "bin").mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder / "found", ignore_errors=True)
+    (folder / "found").mkdir(parents=True)
+    (folder / "bin").mkdir(exist_ok=True)
     for name in LEAK_CHECKED:
         (folder / name).write_text("detect_leaks=1\n")
     for name in WITHOUT_RUNTIME:
@@ -79,6 +85,16 @@ def runtime():
     name = "libclang_rt.asan-%s.so" % os.uname().machine
     printed = subprocess.run([*COMPILER, "-print-file-name=" + name], stdout=subprocess.PIPE, check=True, text=True)
     return os.path.realpath(printed.stdout.strip())
+
+
+def take_stray_reports(build, folder):
+    """
+    Move what was found in processes that have only the options of tests/support/sanitizer_defaults.c into a test's
+    folder. Of which test they were is not known: this one, or one that ran beside it.
+    """
+    for path in (Path(build) / "tests" / "sanitizers" / "found").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another test took it
+            path.rename(folder / path.name)
 
 
 def read_reports(folder):
