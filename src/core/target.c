@@ -7,7 +7,7 @@
 #include "debug_offsets.h"
 #include "trap.h"
 
-struct memory pyunw_guarded_memory(const struct target *target)
+static struct memory guarded_memory(const struct target *target)
 {
     struct memory memory = {.kind = MEMORY_READV};
     if (target->guard == PYUNW_GUARD_PROC_MEM)
@@ -25,7 +25,14 @@ struct memory pyunw_safe_memory(const struct target *target)
         return (struct memory){.kind = MEMORY_IMAGE, .image = &target->image};
     if (target->memory != PYUNW_MEMORY_GUARDED && pyunw_trap_usable())
         return (struct memory){.kind = MEMORY_TRAPPED};
-    return pyunw_guarded_memory(target);
+    return guarded_memory(target);
+}
+
+struct memory pyunw_brief_memory(const struct target *target)
+{
+    if (atomic_load_explicit(&pyunw_trap_installed, memory_order_acquire))
+        return (struct memory){.kind = MEMORY_TRAPPED};
+    return guarded_memory(target);
 }
 
 struct memory pyunw_own_memory(const struct target *target)

@@ -233,20 +233,14 @@ int pyunw_read_collecting(const struct target *target, const struct memory *memo
 
 /*
  * Is this thread state the calling thread's? Asked of who held the GIL a moment ago: if it was another thread, it may
- * have given the GIL up and freed its thread state since. A target that reads by plain loads (memory is NULL then)
- * loads by label where the trap handler was installed, without asking whether it still is, and by a system call
- * elsewhere.
+ * have given the GIL up and freed its thread state since. memory: NULL for the brief one.
  */
 static bool holder_is_own(const struct target *target, const struct memory *memory, pyunw_addr holder, uint64_t own_id)
 {
     if (!plausible_address(holder))
         return false;
     pyunw_addr address = holder + target->layout.at.thread.thread_id;
-    struct memory here = {.kind = MEMORY_TRAPPED};
-    if (memory != NULL)
-        here = memory_at(target, memory, address);
-    else if (!pyunw_trap_installed)
-        here = pyunw_guarded_memory(target);
+    struct memory here = memory != NULL ? memory_at(target, memory, address) : pyunw_brief_memory(target);
     uint64_t id = 0;
     return pyunw_read_u64(&here, address, &id) == 0 && id == own_id;
 }
