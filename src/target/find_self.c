@@ -3,6 +3,7 @@
  * Signal-safe: no.
  */
 #include "find_self.h"
+#include "process_lock.h"
 
 #include <dlfcn.h>
 #include <elf.h>
@@ -22,8 +23,15 @@ static uint32_t version_from(const unsigned long *constant, const char *(*functi
 {
     if (constant != NULL)
         return (uint32_t)*constant;
-    const char *text = function != NULL ? function() : NULL;
-    return text != NULL ? version_from_text(text) : 0;
+    if (function == NULL)
+        return 0;
+    /* Each call writes the text anew, into one buffer. */
+    static process_lock writing;
+    process_lock_take(&writing);
+    const char *text = function();
+    uint32_t version = text != NULL ? version_from_text(text) : 0;
+    process_lock_give_back(&writing);
+    return version;
 }
 
 static bool find_by_symbol(void *handle, struct found_interpreter *found)
