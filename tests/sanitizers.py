@@ -44,6 +44,9 @@ SKIPPED = {
     "cross/aarch64": "it compiles for another machine and runs nothing",
     "demo/minimal": "it shows the README's command, which preloads what was built without the runtime",
     "examples/allocation_profiler": "it stands in for malloc, as the sanitizer does",
+    "symbols/symbols": "it is about symbols, of which the sanitizers ask for their own",
+    "promise/stack_bound": "a function that is sanitized needs more stack",
+    "threads/threads": "it is sanitized already, by ThreadSanitizer",
     "lint/lint": "it reads sources and runs nothing",
 }
 

@@ -74,7 +74,8 @@ def check(python):
     os.mkdir(folder)
     options = ":".join("%s=%s" % option for option in OPTIONS.items())
     done = run(*PLAIN, python["executable"], "-S", os.path.join(HERE, "program.py"), CALLS, TSAN_OPTIONS=options,
-               LD_PRELOAD=runtime(), PYUNWIND_REPORT_DIR=folder)
+               LD_PRELOAD=runtime(), PYUNWIND_REPORT_DIR=folder,
+               PYUNWIND_HELPER=os.path.join(BUILD, "pyunwind"))
     output = done.stdout.decode(errors="replace")
     reports = split_reports(output)
     ours = [report for report in reports if is_ours(report)]
