@@ -46,6 +46,7 @@ SKIPPED = {
     "examples/allocation_profiler": "it stands in for malloc, as the sanitizer does",
     "symbols/symbols": "it is about symbols, of which the sanitizers ask for their own",
     "promise/stack_bound": "a function that is sanitized needs more stack",
+    "valgrind/command": "valgrind does not run what is sanitized",
     "threads/threads": "it is sanitized already, by ThreadSanitizer",
     "lint/lint": "it reads sources and runs nothing",
 }
