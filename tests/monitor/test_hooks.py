@@ -31,7 +31,7 @@ sys.stdin.readline()
 """
 
 # Says that it runs, and for which report, and waits until it is told to go on.
-HOOK = "echo \"$1\" >> began; read line < gate; echo \"$1\" >> ended"
+HOOK = "echo $$ \"$1\" >> began; read line < gate; echo \"$1\" >> ended"
 
 
 def lines_of(name):
@@ -40,6 +40,17 @@ def lines_of(name):
             return file.read().split("\n")[:-1]
     except FileNotFoundError:
         return []
+
+
+def go_on(gate):
+    """False: nobody waits there yet."""
+    try:
+        fd = os.open(gate, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    os.write(fd, b"\n")
+    os.close(fd)
+    return True
 
 
 def check_signals():
@@ -57,16 +68,17 @@ def check_signals():
             wait_until(lambda: len(lines_of("began")) == number, "hook %d begins" % number)
             os.kill(process.pid, signal.SIGUSR1)
             check(read_line(process.stdout) == b"usr1\n", "a signal during hook", number)
-            check(len(lines_of("began")) == number, "more than one hook runs")
-            with open("gate", "w") as gate:
-                gate.write("\n")
+            began = lines_of("began")
+            check(len(began) == number, "hooks that run at a time:", began)
+            check(os.path.exists("/proc/" + began[number - 1].split()[0]), "the signal came after hook", number)
+            wait_until(lambda: go_on("gate"), "hook %d waits" % number)
             wait_until(lambda: len(lines_of("ended")) == number, "hook %d ends" % number)
         process.stdin.write(b"\n")
         check(process.wait() == 0, "the program ended with", process.returncode)
     finally:
         end(process)
     told = lines_of("ended")
-    check(lines_of("began") == told and all(os.path.exists(path) for path in told), "hooks of", told)
+    check([line.split()[1] for line in lines_of("began")] == told and all(os.path.exists(path) for path in told), "hooks of", told)
     check(sorted(json.load(open(path))["pid"] for path in told) == sorted(pids), "hooks of", told, "for", pids)
     check(len(reports()) == 2, "reports")
     for name in ("gate", "began", "ended"):
