@@ -20,6 +20,7 @@ import workload
 
 MODES = {"own": 0, "all": 1, "dump": 2}
 NESTED, TIMERS, FOREIGN, GOES_ON = 1, 2, 4, 8  # enum shape of storm.c
+HANDLERS, PATIENCE = 20, 60
 MEMORIES = {"default": 0, "direct": 1, "trapped": 2, "guarded": 3}
 
 
@@ -87,6 +88,12 @@ def wait_for_rounds(count):
         time.sleep(0.01)
 
 
+def wait_for_enough(library):
+    deadline = time.monotonic() + PATIENCE
+    while not library.storm_has_enough(HANDLERS) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
 def storm(library, arguments):
     start = library.storm_start
     stop = library.storm_stop
@@ -120,6 +127,7 @@ def storm(library, arguments):
         execute_again(arguments)
     if storms:
         time.sleep(arguments.seconds)
+        wait_for_enough(library)
         stop()
     seconds = time.monotonic() - began
     rounds = sum(list(workload.progress.values())) - rounds_before

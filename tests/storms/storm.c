@@ -401,6 +401,13 @@ EXPORT void storm_stop(void)
     sender_wait_idle();
 }
 
+/* Has there been what this storm is for? On a slow machine that may take longer than was asked for. */
+EXPORT int storm_has_enough(int handlers)
+{
+    bool nested = (shape & SHAPE_NESTED) == 0 || atomic_load(&storm_counters[STORM_nested]) > 0;
+    return nested && atomic_load(&storm_counters[STORM_handled]) >= (unsigned)handlers;
+}
+
 EXPORT void storm_print(int fd, int kind)
 {
     evidence_print(fd, kind == EVIDENCE_WRONG ? EVIDENCE_WRONG : EVIDENCE_MARKED);
