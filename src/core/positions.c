@@ -238,8 +238,13 @@ static int decode_locations(struct byte_stream *table, int32_t line, int32_t off
     struct place place = {.line = line};
     while (next_entry_ready(table)) {
         place.entry = table->next;
-        if (!begins_entry(place.entry[0]))
-            return PYUNW_ERR_CORRUPT;
+        if (!begins_entry(place.entry[0])) {
+            if (place.begin == 0)
+                return PYUNW_ERR_CORRUPT;
+            /* What is left of an entry that is longer than any, and has ended the buffer. */
+            table->next++;
+            continue;
+        }
         skip_entries(&place, table->end, offset);
         table->next = place.entry;
         if (!next_entry_ready(table))
