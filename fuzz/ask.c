@@ -31,6 +31,14 @@ static void require_frame(const pyunw_frame *frame)
     REQUIRE(frame->raw.kind <= PYUNW_FRAME_UNKNOWN && frame->raw.reserved == 0);
 }
 
+static bool are_alike(const pyunw_frame *one, const pyunw_frame *other)
+{
+    return memcmp(one, other, offsetof(pyunw_frame, filename)) == 0 &&
+           memcmp(one->filename, other->filename, one->filename_length) == 0 &&
+           memcmp(one->name, other->name, one->name_length) == 0 &&
+           memcmp(one->qualname, other->qualname, one->qualname_length) == 0;
+}
+
 /* Of a text: what fits, with the size of the whole. */
 static void require_described(const pyunw_text *text, const char *whole, size_t whole_length, bool keeps_end)
 {
@@ -43,7 +51,7 @@ static void require_described(const pyunw_text *text, const char *whole, size_t 
 
 static void describe_into(struct asked *asked, const pyunw_frame *frame, size_t size)
 {
-    char *rooms[3] = {malloc(size + 1), malloc(size + 1), malloc(size + 1)}; /* of their size, for the sanitizer */
+    char *rooms[3] = {malloc(size), malloc(size), malloc(size)}; /* of their size, for the sanitizer */
     pyunw_description description = {.filename.data = rooms[0], .name.data = rooms[1], .qualname.data = rooms[2]};
     description.filename.size = description.name.size = description.qualname.size = size;
     int result = bounded(asked, READS_OF_DESCRIPTION, pyunw_describe_into(asked->target, &frame->raw, &description));
@@ -71,7 +79,7 @@ static void ask_frame(struct asked *asked, const pyunw_frame *frame)
     else
         REQUIRE(result == PYUNW_ERR_FAULT || result == PYUNW_ERR_CORRUPT);
     if (asked->steady)
-        REQUIRE(result == 0 && memcmp(again, frame, sizeof *again) == 0);
+        REQUIRE(result == 0 && are_alike(again, frame));
     result = bounded(asked, READS_OF_DESCRIPTION, pyunw_find_position(asked->target, &frame->raw, &position));
     if (asked->steady && result == 0)
         REQUIRE(memcmp(&position, &frame->position, sizeof position) == 0);
@@ -96,12 +104,6 @@ static void require_status(const pyunw_status *status, int count)
         REQUIRE(count == 0);
 }
 
-static void require_untouched(const void *bytes, size_t size)
-{
-    for (size_t n = 0; n < size; n++)
-        REQUIRE(((const uint8_t *)bytes)[n] == 0xa5);
-}
-
 /* Frame by frame: the same as the array holds, where nothing changes. */
 static void ask_cursor(struct asked *asked, pyunw_addr tstate, const pyunw_raw_frame *raw, int count)
 {
@@ -122,14 +124,12 @@ static void ask_cursor(struct asked *asked, pyunw_addr tstate, const pyunw_raw_f
 static void ask_walk(struct asked *asked, pyunw_addr tstate, int max)
 {
     size_t size = sizeof(pyunw_raw_frame) * (size_t)max;
-    pyunw_raw_frame *raw = malloc(size + 1);
+    pyunw_raw_frame *raw = malloc(size); /* of its size, for the sanitizer */
     pyunw_status status;
-    memset(raw, 0xa5, size);
     int count = bounded(asked, READS_OF_WALK, pyunw_walk(asked->target, tstate, raw, max, &status));
     REQUIRE(count <= max);
     if (count >= 0) {
         require_status(&status, count);
-        require_untouched(raw + count, size - sizeof *raw * (size_t)count);
         ask_cursor(asked, tstate, raw, count);
     }
     free(raw);
@@ -138,14 +138,12 @@ static void ask_walk(struct asked *asked, pyunw_addr tstate, int max)
 static void ask_capture(struct asked *asked, pyunw_addr tstate, int max)
 {
     size_t size = sizeof(pyunw_frame) * (size_t)max;
-    pyunw_frame *frames = malloc(size + 1);
+    pyunw_frame *frames = malloc(size);
     pyunw_status status;
-    memset(frames, 0xa5, size);
     int count = bounded(asked, READS_OF_CAPTURE, pyunw_capture(asked->target, tstate, frames, max, &status));
     REQUIRE(count <= max);
     if (count >= 0) {
         require_status(&status, count);
-        require_untouched(frames + count, size - sizeof *frames * (size_t)count);
     }
     for (int n = 0; n < count; n++) {
         if (n < DESCRIBED_MAX)
