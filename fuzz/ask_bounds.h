@@ -17,6 +17,7 @@ enum {
     READS_OF_LOCAL = 1000000,
     READS_OF_VALUE = 1000000,
     READS_OF_EXCEPTION = 1000000,
+    READS_OF_WRITER = 4000000,
 };
 
 /* The thread states, at most max; how many. */

@@ -14,21 +14,19 @@ static pyunw_addr take_place(struct input *input)
     return place != 0 ? IMAGE_BASE + place : 0;
 }
 
-static const pyunw_segment *find_piece(const struct image_file *file, pyunw_addr address)
+/* The last piece that begins at address or before it; NULL: none does. */
+static const pyunw_segment *piece_before(const struct image_file *file, pyunw_addr address)
 {
     size_t low = 0;
     size_t high = file->piece_count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        const pyunw_segment *piece = &file->pieces[middle];
-        if (address < piece->address)
-            high = middle;
-        else if (address - piece->address >= piece->size)
+        if (file->pieces[middle].address <= address)
             low = middle + 1;
         else
-            return piece;
+            high = middle;
     }
-    return NULL;
+    return low > 0 ? &file->pieces[low - 1] : NULL;
 }
 
 static uint64_t mix(uint64_t word)
@@ -55,12 +53,15 @@ static uint64_t make_word(const struct image_file *file, uint64_t seed)
 
 static bool read_byte(const struct image_file *file, pyunw_addr address, uint8_t *byte)
 {
-    const pyunw_segment *piece = find_piece(file, address);
-    if (piece != NULL)
-        *byte = ((const uint8_t *)piece->bytes)[address - piece->address];
-    else
-        *byte = (uint8_t)(make_word(file, address >> 3) >> 8 * (address & 7));
-    return piece != NULL || (file->flags & IMAGE_ENDLESS) != 0;
+    enum { NEAR = 1 << 16 };
+    const pyunw_segment *piece = piece_before(file, address);
+    uint64_t at = piece != NULL ? address - piece->address : 0;
+    if (piece != NULL && at < piece->size) {
+        *byte = ((const uint8_t *)piece->bytes)[at];
+        return true;
+    }
+    *byte = (uint8_t)(make_word(file, address >> 3) >> 8 * (address & 7));
+    return (file->flags & IMAGE_ENDLESS) != 0 && piece != NULL && at - piece->size < NEAR;
 }
 
 /* One read in eight sees a word that another thread has just written. */
@@ -81,9 +82,10 @@ static int read_image(void *context, pyunw_addr address, void *buffer, size_t si
     REQUIRE(size > 0 && size <= 1 << 20);
     if (file->reads >= file->refuse_first && file->reads <= file->refuse_last)
         return PYUNW_ERR_FAULT;
-    const pyunw_segment *piece = find_piece(file, address);
-    if (piece != NULL && piece->size - (address - piece->address) >= size) {
-        memcpy(out, (const uint8_t *)piece->bytes + (address - piece->address), size);
+    const pyunw_segment *piece = piece_before(file, address);
+    uint64_t at = piece != NULL ? address - piece->address : 0;
+    if (piece != NULL && at < piece->size && piece->size - at >= size) {
+        memcpy(out, (const uint8_t *)piece->bytes + at, size);
     } else {
         for (size_t n = 0; n < size; n++) {
             if (address + n < address || !read_byte(file, address + n, &out[n]))

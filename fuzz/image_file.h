@@ -35,7 +35,7 @@ enum image_flags {
     IMAGE_FREE_THREADED = 1,
     IMAGE_MAY_CHANGE = 2,     /* reported as the memory of a program that runs */
     IMAGE_CHANGES = 4,        /* every now and then another word stands there */
-    IMAGE_ENDLESS = 8,        /* where nothing lies, words are made up: 0, small numbers, and places in the image */
+    IMAGE_ENDLESS = 8,        /* behind each piece words are made up: 0, small numbers, and places in the image */
     IMAGE_IN_SEGMENTS = 16,   /* read from segments, without a reader */
     IMAGE_READS_VERSION = 32, /* version 0: the image itself tells (3.13+) */
 };
