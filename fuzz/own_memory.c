@@ -58,6 +58,27 @@ static bool map_image(const struct image_file *file, pyunw_addr runtime, uint64_
     return true;
 }
 
+/*
+ * Two words that follow each other are overwritten after the target was opened, as are the runtime's two pointers to
+ * its interpreters: by the end of the runtime, by what is behind it, by nothing that is mapped, or by what is
+ * misaligned.
+ */
+static void damage_image(const struct image_file *file, pyunw_addr runtime, uint64_t runtime_size)
+{
+    const pyunw_addr values[] = {(runtime + runtime_size - 8) & ~UINT64_C(7),
+                                 (runtime + runtime_size + 4096) & ~UINT64_C(7), UINT64_C(1) << 40, runtime + 1};
+    uint64_t at = 8 * (uint64_t)file->choice;
+    for (size_t n = 0; file->choice != 0 && n < file->piece_count; n++) {
+        const pyunw_segment *piece = &file->pieces[n];
+        if (at + 16 <= piece->size && piece->address + piece->size <= IMAGE_BASE + ADDRESSES) {
+            uint64_t words[2] = {values[file->object & 3], values[file->object & 3]};
+            memcpy((void *)(uintptr_t)(piece->address + at), words, sizeof words);
+            return;
+        }
+        at -= at < piece->size ? at : piece->size;
+    }
+}
+
 static void unmap_image(void)
 {
     REQUIRE(munmap((void *)(uintptr_t)IMAGE_BASE, ADDRESSES) == 0);
@@ -173,8 +194,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     REQUIRE(pyunw_trap_install() == 0);
     if (pyunw_open_image(&target, &file.image, NULL) == 0) {
         const struct target *opened = open_target(&target);
-        if (map_image(&file, opened->runtime, opened->layout.at.runtime.size))
+        if (map_image(&file, opened->runtime, opened->layout.at.runtime.size)) {
+            damage_image(&file, opened->runtime, opened->layout.at.runtime.size);
             ask_in_all_ways(&target, &file);
+        }
         pyunw_close(&target);
         unmap_image();
     }
