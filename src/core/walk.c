@@ -566,8 +566,8 @@ static struct memory memory_to_ask(const struct target *target, pyunw_addr main_
     pyunw_addr holder = 0;
     if (target->memory != PYUNW_MEMORY_DIRECT)
         return pyunw_safe_memory(target);
-    bool lives = tstate - target->runtime < target->layout.at.runtime.size;
-    bool asked = main_interpreter - target->runtime < target->layout.at.runtime.size ||
+    bool lives = in_runtime(target, tstate, target->layout.thread_span);
+    bool asked = in_runtime(target, main_interpreter + target->layout.at.interpreter.gil, sizeof(uint64_t)) ||
                  target->layout.at.runtime.tstate_current != 0;
     if (!lives && asked)
         lives = pyunw_gil_holder(target, &plain, main_interpreter, &holder) == 0 && holder == tstate;
