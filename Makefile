@@ -11,7 +11,7 @@ NINJA ?= ninja
 
 prefix := $(abspath $(PREFIX))
 
-.PHONY: all check demo bench storm lint install clean help
+.PHONY: all check sanitized demo bench storm lint install clean help
 .NOTPARALLEL:
 
 all: build/build.ninja ## Build build/libpyunwind.so, build/libpyunwind-remote.so and build/pyunwind (the default)
@@ -26,6 +26,18 @@ check: ## Set up, build, run all tests on every CPython found; ARGS="--only 'sta
 	@tools/setup check
 	@$(MAKE) --no-print-directory all
 	@tests/run $(ARGS)
+
+# clang: its runtime is one library for both sanitizers, which tests/run preloads into interpreters, too.
+SANITIZED_CC ?= clang-14
+SANITIZED_FLAGS = -fno-sanitize-recover=all -fno-omit-frame-pointer
+
+build-sanitized/build.ninja:
+	@runtime=$$($(SANITIZED_CC) -print-file-name=libclang_rt.asan-$$(uname -m).so) && \
+		CC='$(SANITIZED_CC)' $(MESON) setup -Db_sanitize=address,undefined -Db_lundef=false \
+		-Dc_args='$(SANITIZED_FLAGS)' -Dc_link_args="-shared-libsan -Wl,-rpath,$$(dirname "$$runtime")" build-sanitized
+
+sanitized: build-sanitized/build.ninja ## Build all with ASan and UBSan in build-sanitized/, for tests/run --sanitized
+	@$(NINJA) -C build-sanitized
 
 demo: ## Set up, build, and show tracebacks captured in signal handlers of Python programs
 	@tools/setup build
@@ -49,8 +61,8 @@ install: all ## Install below PREFIX=/usr/local (and DESTDIR=, for packagers)
 	@DESTDIR='$(DESTDIR)' $(MESON) install -C build
 	@if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" = 0 ]; then ldconfig; fi # or programs would not find the new library
 
-clean: ## Remove build/ (the interpreters in .pythons/ stay)
-	rm -rf build
+clean: ## Remove build/ and build-sanitized/ (the interpreters in .pythons/ stay)
+	rm -rf build build-sanitized
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -78,8 +78,9 @@ enum pyunw_memory {
     PYUNW_MEMORY_DEFAULT = 0,
     /*
      * Plain loads for the calling thread's own live stack: the fastest, for code that is not crashing (a profiler's
-     * hook or timer). What it trusts: that the frames of the calling thread are intact, and that who holds the GIL is
-     * a thread state. Other threads, the thread lists and whatever else may vanish are read as by PYUNW_MEMORY_DEFAULT.
+     * hook or timer). What it trusts: that the frames of the calling thread are intact. Other threads, the thread lists
+     * and whatever else may vanish are read as by PYUNW_MEMORY_DEFAULT. To find the calling thread by who holds the GIL
+     * costs a system call where pyunw_trap_install() was never called.
      */
     PYUNW_MEMORY_DIRECT = 1,
     /* Loads that survive a fault, through the handler of pyunw_trap_install(). Where that handler is displaced or

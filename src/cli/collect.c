@@ -312,8 +312,8 @@ static int collect_report(const struct collect *collect)
     return status;
 }
 
-/* The record tells registers, and every user may read the arguments of a process. NULL: no memory. */
-static const char *take_fault(char *argument)
+/* The record tells registers, and every user may read the arguments of a process. To be freed; NULL: no memory. */
+static char *take_fault(char *argument)
 {
     char *fault = strdup(argument);
     explicit_bzero(argument, strlen(argument));
@@ -328,6 +328,9 @@ int cli_collect(int argc, char **argv)
         return CLI_USAGE;
     }
     int64_t milliseconds = strtoll(argv[8], NULL, 10);
+    char *fault = take_fault(argv[10]);
+    if (fault == NULL)
+        return COLLECT_FAILED;
     const struct collect collect = {
         .from_process = strcmp(argv[1], "process") == 0,
         .pid = (pid_t)strtol(argv[2], NULL, 10),
@@ -338,10 +341,10 @@ int cli_collect(int argc, char **argv)
         .standard_error = (int)strtol(argv[7], NULL, 10),
         .deadline = deliver_now() + milliseconds - milliseconds / 10,
         .name = argv[9],
-        .fault = take_fault(argv[10]),
+        .fault = fault,
     };
-    if (collect.fault == NULL)
-        return COLLECT_FAILED;
     become_sidecar(&collect, milliseconds);
-    return collect_report(&collect);
+    int status = collect_report(&collect);
+    free(fault);
+    return status;
 }

@@ -189,7 +189,11 @@ static NOINLINE int is_text(const struct describer *describer, pyunw_addr object
         err = pyunw_text_to_utf8(&text, TEXT_KEEP_BEGINNING, bytes, sizeof bytes, &length, &cut);
     if (err < 0)
         return err;
-    return !cut && memcmp(bytes, wanted, length + 1) == 0;
+    /* Not by memcmp(): what is wanted may be the shorter one. */
+    size_t same = 0;
+    while (same < length && wanted[same] != '\0' && bytes[same] == wanted[same])
+        same++;
+    return !cut && same == length && wanted[same] == '\0';
 }
 
 /* __module__ of a class, from its namespace: 0 or an error, also where it has none. */

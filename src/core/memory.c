@@ -13,19 +13,20 @@
 
 enum { PAGE = 4096 };
 
-/* ---- Trapped: a copy made of labelled loads ---- */
+/* ---- Direct and trapped: a copy made of plain or labelled loads, a word at a time where words are aligned ---- */
 
-static int read_trapped(pyunw_addr address, uint8_t *out, size_t size)
+ALWAYS_INLINE int read_by_loads(enum load_kind how, pyunw_addr address, uint8_t *out, size_t size)
 {
     const uint8_t *from = (const uint8_t *)(uintptr_t)address;
+    bool aligned = address % sizeof(uint64_t) == 0;
     int fault = 0;
     size_t done = 0;
     for (; size - done >= sizeof(uint64_t) && !fault; done += sizeof(uint64_t)) {
-        uint64_t word = load_u64(LOAD_TRAPPED, from + done, &fault);
+        uint64_t word = aligned ? load_u64(how, from + done, &fault) : load_bytes(how, from + done, &fault);
         memcpy(out + done, &word, sizeof word);
     }
     for (; done < size && !fault; done++)
-        out[done] = load_u8(LOAD_TRAPPED, from + done, &fault);
+        out[done] = load_u8(how, from + done, &fault);
     return fault ? PYUNW_ERR_FAULT : PYUNW_OK;
 }
 
@@ -138,10 +139,9 @@ int pyunw_read(const struct memory *memory, pyunw_addr address, void *buffer, si
         return PYUNW_OK;
     switch (memory->kind) {
     case MEMORY_DIRECT:
-        memcpy(buffer, (const void *)(uintptr_t)address, size);
-        return PYUNW_OK;
+        return read_by_loads(LOAD_DIRECT, address, buffer, size);
     case MEMORY_TRAPPED:
-        return read_trapped(address, buffer, size);
+        return read_by_loads(LOAD_TRAPPED, address, buffer, size);
     case MEMORY_READV:
         return read_readv(memory->pid, address, buffer, size);
     case MEMORY_PROC_MEM:

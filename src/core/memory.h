@@ -110,11 +110,14 @@ ALWAYS_INLINE bool plausible_address(pyunw_addr address)
 #endif
 
 /*
- * Field loads. The structure may be changed by others meanwhile, so each load happens exactly once (volatile), and
- * *fault, which only a trapped load ever sets, is to be looked at before the values are used.
+ * Field loads. The structure may be changed by others meanwhile, so a field is loaded exactly once and as a whole: in
+ * place by a relaxed atomic load, which its alignment allows, out of a copy by any load. *fault, which only a trapped
+ * load ever sets, is to be looked at before the values are used.
  */
-typedef uint64_t __attribute__((may_alias, aligned(1))) loadable_u64;
-typedef uint32_t __attribute__((may_alias, aligned(1))) loadable_u32;
+typedef uint64_t __attribute__((may_alias)) field_u64;
+typedef uint32_t __attribute__((may_alias)) field_u32;
+typedef uint64_t __attribute__((may_alias, aligned(1))) copied_u64;
+typedef uint32_t __attribute__((may_alias, aligned(1))) copied_u32;
 
 ALWAYS_INLINE uint64_t load_u64(enum load_kind how, const uint8_t *at, int *fault)
 {
@@ -125,7 +128,9 @@ ALWAYS_INLINE uint64_t load_u64(enum load_kind how, const uint8_t *at, int *faul
         *fault = bad;
         return value;
     }
-    return *(const volatile loadable_u64 *)at;
+    if (how == LOAD_DIRECT)
+        return __atomic_load_n((const field_u64 *)(const void *)at, __ATOMIC_RELAXED);
+    return *(const volatile copied_u64 *)at;
 }
 
 ALWAYS_INLINE uint32_t load_u32(enum load_kind how, const uint8_t *at, int *fault)
@@ -137,7 +142,9 @@ ALWAYS_INLINE uint32_t load_u32(enum load_kind how, const uint8_t *at, int *faul
         *fault = bad;
         return value;
     }
-    return *(const volatile loadable_u32 *)at;
+    if (how == LOAD_DIRECT)
+        return __atomic_load_n((const field_u32 *)(const void *)at, __ATOMIC_RELAXED);
+    return *(const volatile copied_u32 *)at;
 }
 
 ALWAYS_INLINE uint8_t load_u8(enum load_kind how, const uint8_t *at, int *fault)
@@ -149,7 +156,13 @@ ALWAYS_INLINE uint8_t load_u8(enum load_kind how, const uint8_t *at, int *fault)
         *fault = bad;
         return (uint8_t)value;
     }
-    return *(const volatile uint8_t *)at;
+    return __atomic_load_n(at, __ATOMIC_RELAXED);
+}
+
+/* Eight bytes of a text or a table, at any address. */
+ALWAYS_INLINE uint64_t load_bytes(enum load_kind how, const uint8_t *at, int *fault)
+{
+    return how == LOAD_TRAPPED ? load_u64(LOAD_TRAPPED, at, fault) : *(const volatile copied_u64 *)at;
 }
 
 /* One word: where a load does, without a call. */

@@ -28,6 +28,13 @@ struct memory pyunw_safe_memory(const struct target *target)
     return guarded_memory(target);
 }
 
+struct memory pyunw_brief_memory(const struct target *target)
+{
+    if (atomic_load_explicit(&pyunw_trap_installed, memory_order_acquire))
+        return (struct memory){.kind = MEMORY_TRAPPED};
+    return guarded_memory(target);
+}
+
 struct memory pyunw_own_memory(const struct target *target)
 {
     if (target->memory == PYUNW_MEMORY_DIRECT)

@@ -64,6 +64,12 @@ static inline uint64_t own_thread_id(const struct target *target)
 /* The memory for whatever may change or vanish: never faults. */
 struct memory pyunw_safe_memory(const struct target *target);
 
+/*
+ * The memory for a word that may have vanished a moment ago, of a target that reads by plain loads: by label where the
+ * trap handler was installed, without asking whether it still is, and by a system call elsewhere.
+ */
+struct memory pyunw_brief_memory(const struct target *target);
+
 /* The memory for the calling thread's own live stack. */
 struct memory pyunw_own_memory(const struct target *target);
 

@@ -224,13 +224,13 @@ ALWAYS_INLINE bool copy_ascii_in_place(enum load_kind how, const uint8_t *from, 
     uint64_t high = 0;
     size_t done = 0;
     for (; count - done >= sizeof high; done += sizeof high) {
-        uint64_t word = load_u64(how, from + done, &fault);
+        uint64_t word = load_bytes(how, from + done, &fault);
         high |= word;
         memcpy(to + done, &word, sizeof word);
     }
     if (done < count && count >= sizeof high) {
         /* The rest together with some of what was copied. */
-        uint64_t word = load_u64(how, from + count - sizeof high, &fault);
+        uint64_t word = load_bytes(how, from + count - sizeof high, &fault);
         high |= word;
         memcpy(to + count - sizeof high, &word, sizeof word);
         done = count;

@@ -239,18 +239,16 @@ int pyunw_read_collecting(const struct target *target, const struct memory *memo
 }
 
 /*
- * Is this thread state the calling thread's? Asked of the GIL's holder, which is alive while it holds it, unless the
- * process is damaged. So only a target that reads by plain loads trusts it (memory is NULL then), and even there the
- * load is labelled wherever the trap handler was installed, without asking whether it still is.
+ * Is this thread state the calling thread's? Asked of who held the GIL a moment ago: if it was another thread, it may
+ * have given the GIL up and freed its thread state since. memory: NULL for the brief one.
  */
 static bool holder_is_own(const struct target *target, const struct memory *memory, pyunw_addr holder, uint64_t own_id)
 {
     if (!plausible_address(holder))
         return false;
     pyunw_addr address = holder + target->layout.at.thread.thread_id;
-    struct memory trusted = {.kind = pyunw_trap_installed ? MEMORY_TRAPPED : MEMORY_DIRECT};
     uint64_t id = 0;
-    struct memory here = memory != NULL ? memory_at(target, memory, address, sizeof id) : trusted;
+    struct memory here = memory != NULL ? memory_at(target, memory, address, sizeof id) : pyunw_brief_memory(target);
     return pyunw_read_u64(&here, address, &id) == 0 && id == own_id;
 }
 
@@ -408,9 +406,9 @@ int pyunw_find_own_thread(const struct target *target, const struct memory *chos
         return err;
     uint64_t own_id = own_thread_id(target);
     bool trusting = target->memory == PYUNW_MEMORY_DIRECT;
-    *tstate = trusting ? find_own_as_holder(target, NULL, main_interpreter, own_id) : 0;
-    if (*tstate == 0)
-        *tstate = find_own_in_runtime(target, main_interpreter, own_id);
+    *tstate = find_own_in_runtime(target, main_interpreter, own_id);
+    if (*tstate == 0 && trusting)
+        *tstate = find_own_as_holder(target, NULL, main_interpreter, own_id);
     if (*tstate != 0)
         return PYUNW_OK;
     struct memory memory = chosen != NULL && chosen->kind != MEMORY_DIRECT ? *chosen : pyunw_safe_memory(target);

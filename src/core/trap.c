@@ -10,7 +10,7 @@
 #include <ucontext.h>
 
 struct kernel_sigaction pyunw_trap_previous[TRAP_COUNT];
-volatile int pyunw_trap_installed;
+atomic_bool pyunw_trap_installed;
 
 /* One label: where a load stands and where it goes on after a fault, each as an offset from the entry's own field. */
 struct fixup {
@@ -110,7 +110,7 @@ void pyunw_trap_handler(int signal, siginfo_t *info, void *context)
 
 bool pyunw_trap_usable(void)
 {
-    if (!pyunw_trap_installed)
+    if (!atomic_load_explicit(&pyunw_trap_installed, memory_order_acquire))
         return false;
     uint64_t blocked = 0;
     if (raw_syscall4(SYS_rt_sigprocmask, SIG_BLOCK, 0, (long)&blocked, sizeof blocked) < 0)

@@ -7,6 +7,7 @@
 #define PYUNW_CORE_TRAP_H
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -21,7 +22,7 @@ static inline int trap_signal(int which)
 
 /* What was installed before. Written by target/trap_install.c before the handler is in place, read by the handler. */
 extern struct kernel_sigaction pyunw_trap_previous[TRAP_COUNT];
-extern volatile int pyunw_trap_installed;
+extern atomic_bool pyunw_trap_installed;
 
 void pyunw_trap_handler(int signal, siginfo_t *info, void *context);
 

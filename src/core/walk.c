@@ -557,8 +557,8 @@ int pyunw_walk_begin(struct walk *walk, const struct target *target, const struc
 }
 
 /*
- * The memory to ask a thread state with whose it is. It may have ended since the caller heard of it; but who holds
- * the GIL has not, nor has the main thread's state inside the runtime.
+ * The memory to ask a thread state with whose it is. It may have ended since the caller heard of it, and if it is not
+ * the calling thread's also where it held the GIL a moment ago; but not the main thread's state inside the runtime.
  */
 static struct memory memory_to_ask(const struct target *target, pyunw_addr main_interpreter, pyunw_addr tstate)
 {
@@ -566,12 +566,13 @@ static struct memory memory_to_ask(const struct target *target, pyunw_addr main_
     pyunw_addr holder = 0;
     if (target->memory != PYUNW_MEMORY_DIRECT)
         return pyunw_safe_memory(target);
-    bool lives = in_runtime(target, tstate, target->layout.thread_span);
+    if (in_runtime(target, tstate, target->layout.thread_span))
+        return plain;
     bool asked = in_runtime(target, main_interpreter + target->layout.at.interpreter.gil, sizeof(uint64_t)) ||
                  target->layout.at.runtime.tstate_current != 0;
-    if (!lives && asked)
-        lives = pyunw_gil_holder(target, &plain, main_interpreter, &holder) == 0 && holder == tstate;
-    return lives ? plain : pyunw_safe_memory(target);
+    if (asked && pyunw_gil_holder(target, &plain, main_interpreter, &holder) == 0 && holder == tstate)
+        return pyunw_brief_memory(target);
+    return pyunw_safe_memory(target);
 }
 
 int pyunw_walk_choose(const struct target *target, pyunw_addr *tstate, struct memory *memory, bool *still)
@@ -591,7 +592,7 @@ int pyunw_walk_choose(const struct target *target, pyunw_addr *tstate, struct me
     /* In whatever interpreter: none of the calling thread's own states runs on meanwhile. */
     *still = is_image(target) ? !target->image.may_change : id == own_thread_id(target);
     if (!*still)
-        *memory = asked.kind == MEMORY_DIRECT ? pyunw_safe_memory(target) : asked;
+        *memory = target->memory == PYUNW_MEMORY_DIRECT ? pyunw_safe_memory(target) : asked;
     return PYUNW_OK;
 }
 

@@ -10,6 +10,7 @@
 #include "walk.h"
 
 #include <stdatomic.h>
+#include <stddef.h>
 
 /* ---- The own process ---- */
 
@@ -292,10 +293,14 @@ static void fill_text(const struct target *target, const struct memory *memory, 
 static void fill_traceback_frame(const struct target *target, const struct memory *memory,
                                  const struct code_fields *fields, int lineno, void *entry)
 {
-    PyTracebackFrameInfo *frame = entry;
-    frame->lineno = lineno < 0 ? -1 : lineno;
-    fill_text(target, memory, fields->filename, TEXT_KEEP_END, frame->filename, sizeof frame->filename);
-    fill_text(target, memory, fields->name, TEXT_KEEP_BEGINNING, frame->name, sizeof frame->name);
+    /* By its bytes: the caller may have put the array at any address. */
+    char *bytes = entry;
+    int line = lineno < 0 ? -1 : lineno;
+    memcpy(bytes + offsetof(PyTracebackFrameInfo, lineno), &line, sizeof line);
+    fill_text(target, memory, fields->filename, TEXT_KEEP_END, bytes + offsetof(PyTracebackFrameInfo, filename),
+              sizeof((PyTracebackFrameInfo *)0)->filename);
+    fill_text(target, memory, fields->name, TEXT_KEEP_BEGINNING, bytes + offsetof(PyTracebackFrameInfo, name),
+              sizeof((PyTracebackFrameInfo *)0)->name);
 }
 
 _Static_assert(sizeof(PyTracebackFrameInfo) >= 16 * sizeof(pyunw_raw_frame), "raw frames fit before the entries");

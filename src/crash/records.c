@@ -42,7 +42,7 @@ static void put_time(struct output *output)
 {
     int64_t now = pyunw_crash_now(CLOCK_REALTIME);
     struct utc utc = utc_of(now / NANOSECONDS);
-    put_padded(output, "\"", utc.year, 1000);
+    put_padded(output, "\"", utc.year, 4);
     put_padded(output, "-", utc.month, 2);
     put_padded(output, "-", utc.day, 2);
     put_padded(output, "T", utc.hour, 2);

@@ -28,10 +28,15 @@ static int write_mark_of_more(int fd)
 int pyunw_faulthandler_write(const struct dump *dump, pyunw_addr current)
 {
     const struct faulthandler *state = &pyunw_faulthandler;
+    /* A list that is replaced meanwhile may be seen as some of the old one and some of the new. */
+    pyunw_addr hidden[PYUNW_FAULTHANDLER_HIDDEN_MAX];
+    int hidden_count = atomic_load_explicit(&state->hidden_count, memory_order_acquire);
+    for (int n = 0; n < hidden_count; n++)
+        hidden[n] = atomic_load_explicit(&state->hidden[n], memory_order_relaxed);
     const pyunw_text_options options = {
         .size = sizeof options,
-        .hidden = state->hidden,
-        .hidden_count = state->hidden_count,
+        .hidden = hidden,
+        .hidden_count = hidden_count,
         .max_threads = dump->max_threads,
         .interpreter = dump->interpreter,
         .current = current,

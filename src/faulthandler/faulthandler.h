@@ -9,6 +9,7 @@
 
 #include <pyunwind_faulthandler.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 enum { SIGNAL_COUNT = 64, FATAL_COUNT = 5, FATAL_FUNCTIONS = 4 };
@@ -51,16 +52,16 @@ struct code_range {
 typedef void (*c_stack_function)(int fd, uint64_t pc);
 
 struct faulthandler {
-    bool is_open;
+    atomic_bool is_open;
     pyunw_target target;
     uint32_t version; /* PY_VERSION_HEX */
-    bool enabled;
+    atomic_bool enabled;
     struct dump fatal;
     c_stack_function write_c_stack; /* NULL: it is not wanted */
     struct code_range fatal_error[FATAL_FUNCTIONS];
     pyunw_faulthandler_modules modules; /* modules.modules 0: none */
-    pyunw_addr hidden[PYUNW_FAULTHANDLER_HIDDEN_MAX];
-    int hidden_count;
+    _Atomic pyunw_addr hidden[PYUNW_FAULTHANDLER_HIDDEN_MAX];
+    atomic_int hidden_count;
 };
 
 extern struct faulthandler pyunw_faulthandler;

@@ -3,6 +3,7 @@
  * Signal-safe: no.
  */
 #include "faulthandler.h"
+#include "process_lock.h"
 
 #include <dlfcn.h>
 #include <link.h>
@@ -37,17 +38,23 @@ int pyunw_faulthandler_open(void)
     struct faulthandler *state = &pyunw_faulthandler;
     const pyunw_options options = {.size = sizeof options, .memory = PYUNW_MEMORY_GUARDED};
     pyunw_target_info info = {0};
-    if (state->is_open)
+    static process_lock opening;
+    if (atomic_load_explicit(&state->is_open, memory_order_acquire))
         return PYUNW_OK;
-    int err = pyunw_open_self(&state->target, &options);
-    if (err == PYUNW_OK)
-        err = pyunw_target_describe(&state->target, &info);
-    if (err < 0)
-        return err;
-    state->version = info.version;
-    find_fatal_error(state->fatal_error);
-    state->is_open = true;
-    return PYUNW_OK;
+    process_lock_take(&opening);
+    int err = PYUNW_OK;
+    if (!state->is_open) {
+        err = pyunw_open_self(&state->target, &options);
+        if (err == PYUNW_OK)
+            err = pyunw_target_describe(&state->target, &info);
+        if (err == PYUNW_OK) {
+            state->version = info.version;
+            find_fatal_error(state->fatal_error);
+            state->is_open = true;
+        }
+    }
+    process_lock_give_back(&opening);
+    return err;
 }
 
 int pyunw_faulthandler_take_options(const pyunw_faulthandler_options *options, struct dump *dump)

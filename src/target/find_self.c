@@ -3,6 +3,7 @@
  * Signal-safe: no.
  */
 #include "find_self.h"
+#include "process_lock.h"
 
 #include <dlfcn.h>
 #include <elf.h>
@@ -22,8 +23,15 @@ static uint32_t version_from(const unsigned long *constant, const char *(*functi
 {
     if (constant != NULL)
         return (uint32_t)*constant;
-    const char *text = function != NULL ? function() : NULL;
-    return text != NULL ? version_from_text(text) : 0;
+    if (function == NULL)
+        return 0;
+    /* Each call writes the text anew, into one buffer. */
+    static process_lock writing;
+    process_lock_take(&writing);
+    const char *text = function();
+    uint32_t version = text != NULL ? version_from_text(text) : 0;
+    process_lock_give_back(&writing);
+    return version;
 }
 
 static bool find_by_symbol(void *handle, struct found_interpreter *found)
@@ -206,12 +214,24 @@ static bool find_in_sections(const struct loaded_object *object, struct found_in
 
 /* ---- The cookie ---- */
 
+/*
+ * The words are another object's data, and whatever lies between its variables: not for AddressSanitizer to judge.
+ * Other threads may write them.
+ */
+__attribute__((no_sanitize_address)) static void copy_words(uintptr_t from, uint64_t *to, size_t count)
+{
+    for (size_t n = 0; n < count; n++)
+        to[n] = __atomic_load_n((const uint64_t *)from + n, __ATOMIC_RELAXED);
+}
+
 static bool find_cookie(const struct loaded_object *object, struct found_interpreter *found)
 {
+    uint64_t words[COOKIE_SIZE / sizeof(uint64_t)];
     for (int n = 0; n < object->writable_count; n++) {
         uintptr_t at = (object->writable[n].begin + 7) & ~(uintptr_t)7;
         for (; at + COOKIE_SIZE <= object->writable[n].end; at += 8) {
-            if (is_cookie((const uint8_t *)at)) {
+            copy_words(at, words, sizeof words / sizeof words[0]);
+            if (is_cookie((const uint8_t *)words)) {
                 *found = (struct found_interpreter){.runtime = at};
                 return true;
             }

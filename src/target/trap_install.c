@@ -79,16 +79,15 @@ int pyunw_trap_install(void)
             return PYUNW_ERR_SYSTEM;
         }
     }
-    pyunw_trap_installed = 1;
+    atomic_store(&pyunw_trap_installed, true);
     return PYUNW_OK;
 }
 
 int pyunw_trap_remove(void)
 {
     int result = PYUNW_OK;
-    if (!pyunw_trap_installed)
+    if (!atomic_exchange(&pyunw_trap_installed, false))
         return PYUNW_OK;
-    pyunw_trap_installed = 0;
     for (int which = 0; which < TRAP_COUNT; which++) {
         if (restore(which) < 0)
             result = PYUNW_ERR_SYSTEM;

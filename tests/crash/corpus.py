@@ -24,7 +24,7 @@ COMMAND = os.path.join(BUILD, "pyunwind")
 SCHEMA = os.path.join(SOURCE, "docs", "crash.schema.json")
 sys.path.insert(0, os.path.join(SOURCE, "tests", "support"))
 
-from compile import compile_shared  # noqa: E402
+from compile import compile_shared, preloading  # noqa: E402, F401
 from validator import violations  # noqa: E402
 
 TIME_LIMIT = 300  # seconds, of a program: then it hangs

@@ -11,7 +11,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from corpus import Corpus, Crash, code_of, compile_shared, crashed_of, files_of, python_frames, run  # noqa: E402
+from corpus import Corpus, Crash, code_of, compile_shared, crashed_of, files_of, preloading, python_frames, run  # noqa: E402
 
 # Who has nearly all signals blocked but not those of faults is in the handler, or behaves as if it were.
 ALLOCATOR = r"""
@@ -179,7 +179,7 @@ def has_reports(count):
 
 def test_canary(corpus, preloaded):
     """The allocator does end a process that allocates so."""
-    case = Crash("canary", CANARY, ends=99, kind="none", environment={"LD_PRELOAD": preloaded})
+    case = Crash("canary", CANARY, ends=99, kind="none", environment={"LD_PRELOAD": preloading(preloaded)})
     if corpus.is_wanted(case):
         corpus.case = case
         outcome = run(case, corpus.folder("bare"), False, corpus.crasher)
@@ -189,7 +189,7 @@ def test_canary(corpus, preloaded):
 
 def main():
     preloaded = compile_shared("allocator", ALLOCATOR)
-    quiet = {"environment": {"LD_PRELOAD": preloaded}}
+    quiet = {"environment": {"LD_PRELOAD": preloading(preloaded)}}
     on_demand = {"signal": None, "causes": ("on_demand",), "ends": 0, "python": None}
     corpus = Corpus()
     test_canary(corpus, preloaded)

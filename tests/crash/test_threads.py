@@ -6,7 +6,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from corpus import Corpus, Crash, compile_shared, crashed_of, python_frames  # noqa: E402
+from corpus import Corpus, Crash, compile_shared, crashed_of, preloading, python_frames  # noqa: E402
 
 THREAD = """\
 from program import *
@@ -246,10 +246,10 @@ def is_collecting(corpus, outcome, document):
 
 
 def main():
-    preloaded = compile_shared("preloaded", PRELOADED, pyunwind=True)
+    preloaded = compile_shared("preloaded", PRELOADED, pyunwind=True, sanitized=False)
 
     def early(name, when, text, **more):
-        return Crash(name, text, environment={"CORPUS_WHEN": when, "LD_PRELOAD": preloaded}, **more)
+        return Crash(name, text, environment={"CORPUS_WHEN": when, "LD_PRELOAD": preloading(preloaded)}, **more)
 
     outside = {"causes": ("null_write",), "function": "read_null_outside", "python": False}
     corpus = Corpus()

@@ -90,7 +90,7 @@ def segments_of(pages):
             runs[-1][1] = page + PAGE
         else:
             runs.append([page, page + PAGE])
-    return [segment(begin, ctypes.string_at(begin, end - begin)) for begin, end in runs]
+    return [segment(begin, pyunw.bytes_at(begin, end - begin)) for begin, end in runs]
 
 
 def segment(address, data):

@@ -15,7 +15,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.environ["PYUNWIND_SOURCE"], "tests", "support"))
 
-from compile import compile_shared
+from compile import compile_shared, preloading
 
 HANDLER = os.path.join(os.environ["PYUNWIND_BUILD"], "examples", "libdemo_handler.so")
 
@@ -38,7 +38,7 @@ def limit():
 
 def run(*command):
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    environment["LD_PRELOAD"] = HANDLER
+    environment["LD_PRELOAD"] = preloading(HANDLER)
     done = subprocess.run(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         preexec_fn=limit,

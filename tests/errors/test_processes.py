@@ -14,7 +14,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.environ["PYUNWIND_SOURCE"], "tests", "support"))
 
-from compile import BUILD, compile_program, compile_shared
+from compile import BUILD, compile_program, compile_shared, preloading
 
 NO_PYTHON = "-3: no CPython interpreter is loaded in this process"
 SUPPORTED = "3.8 to 3.15 are"
@@ -108,7 +108,7 @@ def main():
         defaults = ["-DFAKE_FLAG=0"] if not any("FAKE_FLAG" in flag for flag in flags) else []
         defaults += ["-DFAKE_OFFSETS=0"] if not any("FAKE_OFFSETS" in flag for flag in flags) else []
         library = compile_shared("pretender", "fake_runtime.c", flags=flags + defaults + ["-O0", "-g0"])
-        checker.check("a program that is " + name, run([program], LD_PRELOAD=library), pattern)
+        checker.check("a program that is " + name, run([program], LD_PRELOAD=preloading(library)), pattern)
         # Of a library that is loaded locally only what brings a _PyRuntime is looked at.
         alone = not any("COOKIE" in flag or "RUNTIME" in flag for flag in flags)
         checker.check("a library that is " + name, run([program, library]), re.escape(NO_PYTHON) if alone else pattern)

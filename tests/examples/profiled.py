@@ -6,6 +6,10 @@ import re
 import subprocess
 import sys
 
+sys.path.insert(0, os.path.join(os.environ["PYUNWIND_SOURCE"], "tests", "support"))
+
+from compile import preloading  # noqa: E402
+
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 
 # One stack of a report: what stands behind "#1: ", and the frames, innermost first.
@@ -24,7 +28,7 @@ def run(profiler, program, *arguments, **environment):
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     done = subprocess.run(
         [sys.executable, "-s", path_of(program), *arguments],
-        env=dict(inherited, LD_PRELOAD=library, PYUNWIND_OUTPUT=report, **environment),
+        env=dict(inherited, LD_PRELOAD=preloading(library), PYUNWIND_OUTPUT=report, **environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
     )

@@ -10,6 +10,10 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.join(os.environ["PYUNWIND_SOURCE"], "tests", "support"))
+
+from compile import preloading  # noqa: E402
+
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 PROGRAM = os.path.join(FOLDER, "vendor_crash.py")
 EXAMPLE = os.path.join(os.environ["PYUNWIND_SOURCE"], "examples", "vendor_tracker.c")
@@ -19,7 +23,7 @@ HAS_QUALIFIED_NAMES = sys.version_info >= (3, 11)
 
 def run(collected):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    environment.update(LD_PRELOAD=LIBRARY, TRACKER_FD=str(collected.fileno()), PYTHONIOENCODING="utf-8")
+    environment.update(LD_PRELOAD=preloading(LIBRARY), TRACKER_FD=str(collected.fileno()), PYTHONIOENCODING="utf-8")
     return subprocess.run(
         [sys.executable, "-s", PROGRAM],
         env=environment,

@@ -17,7 +17,7 @@ import tempfile
 
 sys.path.insert(0, os.path.join(os.environ["PYUNWIND_SOURCE"], "tests", "support"))
 
-from compile import compile_program, compile_shared
+from compile import compile_program, compile_shared, preloading
 from linking import MINOR, VERSION, Linking, python_home, stripped, without_sections
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -116,7 +116,7 @@ def main():
         library = compile_shared("host_preloaded", source, pyunwind=True,
                                  flags=linking.compile_flags() + ["-DHOST_IS_PRELOADED"])
         checker.check("preloaded", [sys.executable, "-c", "import lives; lives.main()"], lives(preloaded=True),
-                      LD_PRELOAD=library, **home)
+                      LD_PRELOAD=preloading(library), **home)
 
         if linking.shared:
             program = compile_program("host_shared", source, pyunwind=True,

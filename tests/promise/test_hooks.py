@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.join(os.environ["PYUNWIND_SOURCE"], "tests", "support
 
 import calls
 import pyunw
-from compile import compile_shared
+from compile import compile_shared, preloading
 from programs import BlockedThread, depth_of_own_stack, descend
 
 FLAGS = calls.core_flags() + ["-fno-builtin", "-Wl,-z,now"]
@@ -119,7 +119,7 @@ def run():
 def main():
     if "--preloaded" in sys.argv:
         return run()
-    environment = dict(os.environ, LD_PRELOAD=HELPER)
+    environment = dict(os.environ, LD_PRELOAD=preloading(HELPER))
     return subprocess.run([sys.executable, os.path.abspath(__file__), "--preloaded"], env=environment).returncode
 
 

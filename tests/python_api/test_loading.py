@@ -15,7 +15,7 @@ import sysconfig
 sys.path.insert(0, os.path.join(os.environ["PYUNWIND_SOURCE"], "tests", "support"))
 
 import pyunw
-from compile import compile_program, compile_shared
+from compile import compile_program, compile_shared, preloading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PRELOADED = os.path.join(HERE, "preloaded.py")
@@ -51,7 +51,7 @@ def check_python():
         (pyunw.PATH + " " + constructor, ["", "early"], frames + "-1 -1 1\n"),
     )
     for preloaded, arguments, expected in programs:
-        output = run([sys.executable, PRELOADED] + arguments, LD_PRELOAD=preloaded)
+        output = run([sys.executable, PRELOADED] + arguments, LD_PRELOAD=preloading(preloaded))
         assert output == expected, (preloaded, arguments, output)
     return len(programs)
 

@@ -3,12 +3,14 @@ C parts of Python tests, compiled by the test that needs them.
 
     compile_shared("name", "helper.c", pyunwind=True)   -> path of a shared library, for ctypes or LD_PRELOAD
     compile_program("name", "main.c", pyunwind=True)    -> path of a program
+    preloading(path)                                    -> the LD_PRELOAD that has it loaded
 
 A source is a path, absolute or beside the calling test; or text of C, if it holds a line break. All sources of one that
 ends with .cc are C++. pyunwind=True lets it
 include <pyunwind.h> and links it with the libpyunwind.so under test. What was compiled is kept in
 $PYUNWIND_BUILD/tests-cache under a hash of all that went into it, so that the tests of every interpreter share it;
-several may ask for the same at once. Runs on CPython 3.8 to 3.15.
+several may ask for the same at once. Where the library is sanitized (tests/run --sanitized), what is linked with it is
+sanitized, too, but for what is not to be: programs that crash on purpose (sanitized=False). Runs on CPython 3.8 to 3.15.
 """
 
 import hashlib
@@ -24,6 +26,7 @@ INCLUDE = os.path.join(SOURCE, "include")
 COMPILER = os.environ.get("CC", "cc").split()
 CXX_COMPILER = os.environ.get("CXX", "c++").split()
 STANDARDS = {"c": ["-std=gnu11"], "c++": ["-std=gnu++17"]}
+SANITIZED_COMPILER = os.environ.get("PYUNWIND_SANITIZED", "").split()
 FLAGS = ["-O2", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-D_GNU_SOURCE"]
 
 
@@ -31,22 +34,30 @@ class CompileError(Exception):
     """The compiler refused; the message holds what it printed."""
 
 
-def compile_shared(name, *sources, flags=(), pyunwind=False):
+def compile_shared(name, *sources, flags=(), pyunwind=False, sanitized=True):
     """Compile sources into a shared library; flags follow the sources, so that they may hold -l too."""
-    return _compile(name + ".so", sources, ["-shared", "-fPIC"], list(flags), pyunwind)
+    return _compile(name + ".so", sources, ["-shared", "-fPIC"], list(flags), pyunwind, sanitized)
 
 
-def compile_program(name, *sources, flags=(), pyunwind=False):
+def compile_program(name, *sources, flags=(), pyunwind=False, sanitized=True):
     """Compile sources into a program; it exports its symbols to what it loads, as Python's executable does."""
-    return _compile(name, sources, ["-rdynamic"], list(flags), pyunwind)
+    return _compile(name, sources, ["-rdynamic"], list(flags), pyunwind, sanitized)
 
 
-def _compile(name, sources, kind, flags, pyunwind):
+def preloading(*libraries):
+    """LD_PRELOAD for these libraries, behind what is preloaded already: a sanitizer's runtime comes before all."""
+    return " ".join(os.environ.get("LD_PRELOAD", "").split() + list(libraries))
+
+
+def _compile(name, sources, kind, flags, pyunwind, sanitized):
     texts = [_read_source(source) for source in sources]
     if pyunwind:
         flags = ["-I" + INCLUDE] + flags + ["-L" + BUILD, "-lpyunwind", "-Wl,-rpath," + BUILD]
     language = "c++" if any(source.endswith(".cc") for source in sources) else "c"
-    command = (CXX_COMPILER if language == "c++" else COMPILER) + STANDARDS[language] + FLAGS + kind
+    compiler = CXX_COMPILER if language == "c++" else COMPILER
+    if SANITIZED_COMPILER and sanitized and any("pyunwind" in flag for flag in flags):
+        compiler = SANITIZED_COMPILER
+    command = compiler + STANDARDS[language] + FLAGS + kind
     digest = _digest(command + flags, texts, _headers() if pyunwind else [])
     path = os.path.join(CACHE, digest, name)
     if not os.path.exists(path):

@@ -484,6 +484,18 @@ def capture(target, tstate=0, max=256, library=lib):
     return frames[:count], status
 
 
+def bytes_at(address, size):
+    """
+    The bytes there of the own process, whatever they are of. AddressSanitizer forbids a load (ctypes.string_at) beside
+    what was allocated.
+    """
+    with open("/proc/self/mem", "rb", buffering=0) as memory:
+        data = os.pread(memory.fileno(), size, address)
+    if len(data) != size:
+        raise ValueError("%d of %d bytes are at %#x" % (len(data), size, address))
+    return data
+
+
 def describe_value(target, object, limits=None, size=1 << 16):
     """(text, flags) of the object at an address."""
     room, flags = ctypes.create_string_buffer(size), c_uint32()
