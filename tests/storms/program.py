@@ -3,6 +3,7 @@
 Run by tests/storms/run, under each interpreter: prints one line of JSON, its counters, as the last of its output.
 """
 
+import _signal
 import argparse
 import ctypes
 import faulthandler
@@ -88,15 +89,16 @@ def wait_for_rounds(count):
         time.sleep(0.01)
 
 
-def wait_for_enough(library):
+def wait_for_enough(has_enough):
     deadline = time.monotonic() + PATIENCE
-    while not library.storm_has_enough(HANDLERS) and time.monotonic() < deadline:
+    while not has_enough(HANDLERS) and time.monotonic() < deadline:
         time.sleep(0.02)
 
 
 def storm(library, arguments):
     start = library.storm_start
     stop = library.storm_stop
+    has_enough = library.storm_has_enough
     workload.resident = library.storm_resident
     workload.alternate_stack = library.storm_alternate_stack
     workload.in_child = library.storm_in_child
@@ -121,13 +123,13 @@ def storm(library, arguments):
     storms = not arguments.waits or arguments.then_storm
     if storms and start(arguments.sabotage) != 0:
         sys.exit("cannot start the storm")
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
+    _signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])  # signal's own is a function that nobody knows
     if arguments.executes > 0:
         time.sleep(arguments.seconds / (arguments.executes + 1))
         execute_again(arguments)
     if storms:
         time.sleep(arguments.seconds)
-        wait_for_enough(library)
+        wait_for_enough(has_enough)
         stop()
     seconds = time.monotonic() - began
     rounds = sum(list(workload.progress.values())) - rounds_before
@@ -141,7 +143,7 @@ def storm(library, arguments):
 
 def execute_again(arguments):
     """In the midst of the storm: which ends with the threads of this program, but for a signal that is on its way."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    _signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
     sys.stdout.flush()
     again = [sys.executable, *sys.argv, "--executes", str(arguments.executes - 1), "--goes-on"]
     again += ["--seconds", str(arguments.seconds * arguments.executes / (arguments.executes + 1))]
