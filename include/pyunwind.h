@@ -370,7 +370,7 @@ PYUNW_API const char *pyunw_end_name(int end);
  * frames were left out.
  * @param tstate  Thread state as pyunw_threads_next(), pyunw_current_thread() or CPython gave it, still alive.
  *                0: the calling thread's. One that is known costs less than 0, which must look for it.
- * @param frames  Caller's array; only the entries counted in the result are written.
+ * @param frames  Caller's array, of which all may be written; only the entries counted in the result count.
  * @param max     Room in frames; 0 is allowed and only sets status.
  * @param status  Out, may be NULL.
  * @return Frames written, all of them good whatever the status; PYUNW_ERR_ARGUMENT; PYUNW_ERR_NOT_OPEN;
@@ -684,7 +684,7 @@ PYUNW_API int pyunw_describe_exception(const pyunw_target *target, const pyunw_e
  * Capture the Python stack of one thread, innermost frame first: pyunw_walk() and pyunw_describe() in one, where a
  * frame of a running thread is believed only if it was still there after it was described.
  * @param tstate  As for pyunw_walk().
- * @param frames  Caller-owned array; only the entries counted in the result are written.
+ * @param frames  Caller-owned array, of which all may be written; only the entries counted in the result count.
  * @param max     Room in frames; 0 is allowed and only sets status.
  * @param status  Out, may be NULL: how the walk ended.
  * @return Frames written, all of them good whatever the status; errors of pyunw_walk().

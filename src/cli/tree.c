@@ -87,14 +87,15 @@ static bool is_among(pid_t pid, const pid_t *pids, size_t count)
  * From a stack of those that are still to come, the next child on top. The families were read one after the other, so
  * that numbers given anew could make a circle: a process is taken once.
  */
-static size_t walk_tree(const struct families *families, pid_t pid, pid_t *pids, pid_t *coming)
+static size_t walk_tree(const struct families *families, pid_t pid, bool (*is_left_out)(pid_t pid), pid_t *pids,
+                        pid_t *coming)
 {
     size_t count = 0;
     size_t height = 0;
     coming[height++] = pid;
     while (height > 0) {
         pid_t next = coming[--height];
-        if (is_among(next, pids, count))
+        if (is_among(next, pids, count) || (is_left_out != NULL && is_left_out(next)))
             continue;
         pids[count++] = next;
         size_t first = first_child(families, next);
@@ -107,7 +108,7 @@ static size_t walk_tree(const struct families *families, pid_t pid, pid_t *pids,
     return count;
 }
 
-bool tree_find(pid_t pid, pid_t **pids, size_t *count)
+bool tree_find_but(pid_t pid, bool (*is_left_out)(pid_t pid), pid_t **pids, size_t *count)
 {
     struct families families = {0};
     *pids = NULL;
@@ -118,8 +119,13 @@ bool tree_find(pid_t pid, pid_t **pids, size_t *count)
     *pids = good ? calloc(families.count + 1, sizeof **pids) : NULL;
     good = coming != NULL && *pids != NULL;
     if (good)
-        *count = walk_tree(&families, pid, *pids, coming);
+        *count = walk_tree(&families, pid, is_left_out, *pids, coming);
     free(coming);
     free(families.list);
     return good;
+}
+
+bool tree_find(pid_t pid, pid_t **pids, size_t *count)
+{
+    return tree_find_but(pid, NULL, pids, count);
 }

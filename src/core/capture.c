@@ -37,25 +37,33 @@ static void move_to_front(const struct frame_array *array, int first, int count)
     }
 }
 
-/* Describe frames [0, count). How many could be; *undescribed counts those with a part that could not be read. */
-static int describe_all(const struct walk *walk, const struct frame_array *array, int count, pyunw_status *status)
+/* How many frames of [0, count) have a part that could not be read. */
+static int count_undescribed(const struct frame_array *array, int count)
 {
     enum {
         UNREADABLE =
             PYUNW_FILENAME_UNREADABLE | PYUNW_NAME_UNREADABLE | PYUNW_QUALNAME_UNREADABLE | PYUNW_POSITION_UNREADABLE
     };
-    status->undescribed = 0;
-    for (int n = 0; array->described && n < count; n++) {
-        pyunw_frame *frame = frame_at(array, n);
+    int undescribed = 0;
+    for (int n = 0; array->described && n < count; n++)
+        undescribed += (frame_at(array, n)->flags & UNREADABLE) != 0;
+    return undescribed;
+}
+
+/* Describe frames [0, count). How many could be. */
+static int describe_all(const struct walk *walk, const struct frame_array *array, int count, pyunw_status *status)
+{
+    int done = 0;
+    for (; array->described && done < count; done++) {
+        pyunw_frame *frame = frame_at(array, done);
         if (pyunw_code_describe(walk->target, &walk->memory, &frame->raw, frame) < 0) {
             status->end = PYUNW_CORRUPT;
-            status->depth = n;
+            status->depth = done;
             status->address = frame->raw.code;
-            return n;
+            count = done;
         }
-        if ((frame->flags & UNREADABLE) != 0)
-            status->undescribed++;
     }
+    status->undescribed = count_undescribed(array, count);
     return count;
 }
 
@@ -218,6 +226,7 @@ static bool describe_moved(struct walk *second, const struct frame_array *array,
         code_fingerprint(&fields) != frame->raw.reserved ||
         pyunw_code_position(target, &second->memory, &fields, frame->raw.offset, &frame->position) < 0)
         return false;
+    frame->flags &= ~(uint32_t)PYUNW_POSITION_UNREADABLE;
     target_renew(target, PYUNW_FOR_CHECK);
     return pyunw_read_u64(&second->memory, frame->raw.frame + target->layout.at.frame.executable, &executable) == 0 &&
            (executable & ~(uint64_t)target->layout.is.stackref_tags) == frame->raw.code;
@@ -441,6 +450,7 @@ static int try_running(struct walk *walk, const struct frame_array *array, pyunw
     if (tail.count > 0 && described == array->max && (cycle == 0 || cycle > (uint32_t)described))
         status->end = PYUNW_TRUNCATED;
     status->depth = described - agreement.first;
+    status->undescribed = count_undescribed(array, described - agreement.first);
     return described - agreement.first;
 }
 

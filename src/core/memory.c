@@ -134,6 +134,9 @@ static int read_image(const pyunw_image *image, pyunw_addr address, uint8_t *out
 
 int pyunw_read(const struct memory *memory, pyunw_addr address, void *buffer, size_t size)
 {
+    /* Of an empty text, say: no reader and no system call need be asked. */
+    if (size == 0)
+        return PYUNW_OK;
     switch (memory->kind) {
     case MEMORY_DIRECT:
         return read_by_loads(LOAD_DIRECT, address, buffer, size);

@@ -86,11 +86,17 @@ enum location_code {
     LOCATION_NONE = 15,
 };
 
+/* Bit 7 begins an entry: a byte that has it belongs to the next one. */
+ALWAYS_INLINE bool begins_entry(unsigned byte)
+{
+    return (byte & 0x80u) != 0;
+}
+
 /* Six bits a byte, least significant first; 0x40 says that more follow. Negative at the end or past 32 bits. */
 ALWAYS_INLINE int64_t next_varint(const uint8_t **at, const uint8_t *end)
 {
     uint64_t value = 0;
-    for (unsigned shift = 0; shift < 32 && *at < end; shift += 6) {
+    for (unsigned shift = 0; shift < 32 && *at < end && !begins_entry(**at); shift += 6) {
         unsigned byte = *(*at)++;
         value |= (uint64_t)(byte & 63u) << shift;
         if ((byte & 64u) == 0)
@@ -125,12 +131,12 @@ static int decode_columns(unsigned code, const uint8_t *at, const uint8_t *end, 
     int64_t column = -1;
     int64_t end_column = -1;
     if (code < LOCATION_ONE_LINE) {
-        if (end - at < 1)
+        if (end - at < 1 || begins_entry(at[0]))
             return PYUNW_ERR_CORRUPT;
         column = 8 * (int64_t)code + (at[0] >> 4);
         end_column = column + (at[0] & 15);
     } else if (code < LOCATION_NO_COLUMNS) {
-        if (end - at < 2)
+        if (end - at < 2 || begins_entry(at[0]) || begins_entry(at[1]))
             return PYUNW_ERR_CORRUPT;
         column = at[0];
         end_column = at[1];
@@ -232,9 +238,13 @@ static int decode_locations(struct byte_stream *table, int32_t line, int32_t off
     struct place place = {.line = line};
     while (next_entry_ready(table)) {
         place.entry = table->next;
-        /* Only the first byte of an entry has bit 7 set. */
-        if ((place.entry[0] & 0x80u) == 0)
-            return PYUNW_ERR_CORRUPT;
+        if (!begins_entry(place.entry[0])) {
+            if (place.begin == 0)
+                return PYUNW_ERR_CORRUPT;
+            /* What is left of an entry that is longer than any, and has ended the buffer. */
+            table->next++;
+            continue;
+        }
         skip_entries(&place, table->end, offset);
         table->next = place.entry;
         if (!next_entry_ready(table))
@@ -248,7 +258,7 @@ static int decode_locations(struct byte_stream *table, int32_t line, int32_t off
         place.begin += 2 * (int64_t)(first & 7u) + 2;
         if (offset < place.begin)
             return code == LOCATION_NONE ? PYUNW_OK : decode_columns(code, at, end, place.line, position);
-        while (at < end && (*at & 0x80u) == 0)
+        while (at < end && !begins_entry(*at))
             at++;
         table->next = at;
     }

@@ -9,7 +9,7 @@
 
 int pyunw_check_runtime(const struct target *target, const struct memory *memory, pyunw_addr *main_interpreter)
 {
-    struct memory runtime_memory = memory_at(target, memory, target->runtime);
+    struct memory runtime_memory = memory_of_runtime(target, memory);
     return pyunw_runtime_state(target, &runtime_memory, main_interpreter);
 }
 
@@ -23,7 +23,7 @@ int pyunw_is_finalizing(const pyunw_target *handle)
     pyunw_addr main_interpreter = 0;
     pyunw_addr finalizing = 0;
     int err = pyunw_check_runtime(target, &memory, &main_interpreter);
-    struct memory here = memory_at(target, &memory, target->runtime);
+    struct memory here = memory_of_runtime(target, &memory);
     if (err == 0)
         err = pyunw_read_u64(&here, target->runtime + target->layout.at.runtime.finalizing, &finalizing);
     return err < 0 ? err : finalizing != 0;
@@ -143,7 +143,7 @@ int pyunw_read_thread(const struct target *target, const struct memory *memory, 
     uint8_t bytes[LAYOUT_THREAD_SPAN_MAX];
     if (!plausible_address(tstate))
         return PYUNW_ERR_CORRUPT;
-    struct memory here = memory_at(target, memory, tstate);
+    struct memory here = memory_at(target, memory, tstate, layout->thread_span);
     int err = pyunw_read(&here, tstate, bytes, layout->thread_span);
     if (err < 0)
         return err;
@@ -164,25 +164,32 @@ int pyunw_read_thread(const struct target *target, const struct memory *memory, 
     return PYUNW_OK;
 }
 
+/* Bytes of a GIL, up to the last field that is read. */
+static uint64_t gil_span(const struct layout_gil *at)
+{
+    uint32_t last = at->locked > at->last_holder ? at->locked : at->last_holder;
+    return (last > at->enabled ? last : at->enabled) + sizeof(uint64_t);
+}
+
 int pyunw_gil_holder(const struct target *target, const struct memory *memory, pyunw_addr interpreter,
                      pyunw_addr *holder)
 {
     const struct layout_offsets *at = &target->layout.at;
     *holder = 0;
     if (at->runtime.tstate_current != 0) {
-        struct memory runtime_memory = memory_at(target, memory, target->runtime);
+        struct memory runtime_memory = memory_of_runtime(target, memory);
         return pyunw_read_u64(&runtime_memory, target->runtime + at->runtime.tstate_current, holder);
     }
     pyunw_addr gil = 0;
-    struct memory here = memory_at(target, memory, interpreter);
-    int err = pyunw_read_u64(&here, interpreter + at->interpreter.gil, &gil);
+    int err = read_word_at(target, memory, interpreter + at->interpreter.gil, &gil);
     if (err < 0 || gil == 0)
         return err;
     if (!plausible_address(gil))
         return PYUNW_ERR_CORRUPT;
-    here = memory_at(target, memory, gil);
+    uint64_t size = gil_span(&at->gil);
+    struct memory here = memory_at(target, memory, gil, size);
     /* Plain loads are for what the runtime itself holds: a GIL elsewhere is left to a memory that may refuse. */
-    if (here.kind == MEMORY_DIRECT && gil - target->runtime >= at->runtime.size)
+    if (here.kind == MEMORY_DIRECT && !in_runtime(target, gil, size))
         return PYUNW_OK;
     uint32_t word = 0;
     if (at->free_threaded) {
@@ -203,7 +210,7 @@ void pyunw_read_gil_moment(const struct target *target, const struct memory *mem
     *moment = (struct gil_moment){0};
     if (at->gil_switches == 0)
         return;
-    struct memory here = memory_at(target, memory, target->runtime);
+    struct memory here = memory_of_runtime(target, memory);
     moment->is_known = pyunw_read_u64(&here, target->runtime + at->interpreters_next_id, &interpreters) == 0 &&
                        pyunw_read_u64(&here, target->runtime + at->tstate_current, &moment->holder) == 0 &&
                        pyunw_read_u64(&here, target->runtime + at->gil_last_holder, &moment->last_holder) == 0 &&
@@ -224,7 +231,7 @@ int pyunw_read_collecting(const struct target *target, const struct memory *memo
     const struct layout_offsets *at = &target->layout.at;
     pyunw_addr address = at->interpreter.gc_collecting != 0 ? interpreter + at->interpreter.gc_collecting
                                                             : target->runtime + at->runtime.gc_collecting;
-    struct memory here = memory_at(target, memory, address);
+    struct memory here = memory_at(target, memory, address, sizeof(uint32_t));
     uint32_t word = 0;
     int err = pyunw_read_u32(&here, address, &word);
     *collecting = word != 0;
@@ -240,8 +247,8 @@ static bool holder_is_own(const struct target *target, const struct memory *memo
     if (!plausible_address(holder))
         return false;
     pyunw_addr address = holder + target->layout.at.thread.thread_id;
-    struct memory here = memory != NULL ? memory_at(target, memory, address) : pyunw_brief_memory(target);
     uint64_t id = 0;
+    struct memory here = memory != NULL ? memory_at(target, memory, address, sizeof id) : pyunw_brief_memory(target);
     return pyunw_read_u64(&here, address, &id) == 0 && id == own_id;
 }
 
@@ -251,8 +258,8 @@ static pyunw_addr find_own_as_holder(const struct target *target, const struct m
 {
     struct memory plain = {.kind = MEMORY_DIRECT};
     pyunw_addr holder = 0;
-    bool in_runtime = main_interpreter - target->runtime < target->layout.at.runtime.size;
-    if ((!in_runtime && target->layout.at.runtime.tstate_current == 0) ||
+    bool by_interpreter = target->layout.at.runtime.tstate_current == 0;
+    if ((by_interpreter && !in_runtime(target, main_interpreter + target->layout.at.interpreter.gil, 8)) ||
         pyunw_gil_holder(target, &plain, main_interpreter, &holder) < 0 ||
         !holder_is_own(target, memory, holder, own_id))
         return 0;
@@ -320,9 +327,8 @@ ALWAYS_INLINE void scan_threads(enum load_kind how, const struct target *target,
     }
     /* A head that ended before it was read may say that it is the last. */
     pyunw_addr again = head;
-    struct memory here = memory_at(target, memory, interpreter);
-    if (previous == head &&
-        (pyunw_read_u64(&here, interpreter + target->layout.at.interpreter.threads_head, &again) < 0 || again != head))
+    pyunw_addr head_at = interpreter + target->layout.at.interpreter.threads_head;
+    if (previous == head && (read_word_at(target, memory, head_at, &again) < 0 || again != head))
         search->changed = true;
 }
 
@@ -343,14 +349,12 @@ static int scan_interpreters(const struct target *target, const struct memory *m
 {
     const struct layout_offsets *at = &target->layout.at;
     pyunw_addr interpreter = 0;
-    struct memory here = memory_at(target, memory, target->runtime);
-    int err = pyunw_read_u64(&here, target->runtime + at->runtime.interpreters_head, &interpreter);
+    int err = read_word_at(target, memory, target->runtime + at->runtime.interpreters_head, &interpreter);
     for (int n = 0; err == 0 && interpreter != 0; n++) {
         pyunw_addr head = 0;
         if (n == MAX_INTERPRETERS || !plausible_address(interpreter))
             return PYUNW_ERR_CORRUPT;
-        here = memory_at(target, memory, interpreter);
-        err = pyunw_read_u64(&here, interpreter + at->interpreter.threads_head, &head);
+        err = read_word_at(target, memory, interpreter + at->interpreter.threads_head, &head);
         if (err < 0)
             return err;
         if (memory->kind == MEMORY_TRAPPED)
@@ -359,7 +363,7 @@ static int scan_interpreters(const struct target *target, const struct memory *m
             scan_copied(target, memory, interpreter, head, search);
         if (search->attached != 0)
             return PYUNW_OK;
-        err = pyunw_read_u64(&here, interpreter + at->interpreter.next, &interpreter);
+        err = read_word_at(target, memory, interpreter + at->interpreter.next, &interpreter);
     }
     return err;
 }
@@ -376,13 +380,14 @@ static pyunw_addr find_own_in_runtime(const struct target *target, pyunw_addr ma
     pyunw_addr tstate = 0;
     uint64_t id = 0;
     pyunw_read_u64(&plain, target->runtime + at->runtime.interpreters_head, &head);
-    if (head != main_interpreter || main_interpreter - target->runtime >= at->runtime.size)
+    if (head != main_interpreter)
         return 0;
     if (at->runtime.main_tstate != 0)
         pyunw_read_u64(&plain, target->runtime + at->runtime.main_tstate, &tstate);
-    if (tstate == 0)
-        pyunw_read_u64(&plain, main_interpreter + at->interpreter.threads_head, &tstate);
-    if (!plausible_address(tstate) || tstate - target->runtime >= at->runtime.size)
+    pyunw_addr threads_head = main_interpreter + at->interpreter.threads_head;
+    if (tstate == 0 && in_runtime(target, threads_head, sizeof tstate))
+        pyunw_read_u64(&plain, threads_head, &tstate);
+    if (!plausible_address(tstate) || !in_runtime(target, tstate, target->layout.thread_span))
         return 0;
     pyunw_read_u64(&plain, tstate + at->thread.thread_id, &id);
     pyunw_read_u64(&plain, tstate + at->thread.interp, &head);

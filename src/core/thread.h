@@ -34,12 +34,37 @@ void pyunw_expect_threads(const struct target *target, const struct memory *memo
 /* Go on with the one behind, once what was told of it is at hand. Only for a memory that takes hints. */
 void pyunw_expect_thread_behind(const struct target *target, const struct memory *memory, pyunw_addr tstate);
 
-/* The memory for addresses that may lie in the runtime itself, which is always mapped in the own process. */
-static inline struct memory memory_at(const struct target *target, const struct memory *memory, pyunw_addr address)
+/* Do all of size bytes at address lie in the runtime itself, which is always mapped in the own process? */
+static inline bool in_runtime(const struct target *target, pyunw_addr address, uint64_t size)
 {
-    if (!is_image(target) && address - target->runtime < target->layout.at.runtime.size)
+    uint64_t at = address - target->runtime;
+    return at < target->layout.at.runtime.size && size <= target->layout.at.runtime.size - at;
+}
+
+/*
+ * The memory for size bytes that may lie in the runtime itself. A pointer into the runtime does not do: of a damaged
+ * one the fields may lie behind it.
+ */
+static inline struct memory memory_at(const struct target *target, const struct memory *memory, pyunw_addr address,
+                                      uint64_t size)
+{
+    if (!is_image(target) && in_runtime(target, address, size))
         return (struct memory){.kind = MEMORY_DIRECT};
     return *memory;
+}
+
+/* The memory for the runtime's own fields. */
+static inline struct memory memory_of_runtime(const struct target *target, const struct memory *memory)
+{
+    return memory_at(target, memory, target->runtime, target->layout.at.runtime.size);
+}
+
+/* A word that may lie in the runtime itself. */
+static inline int read_word_at(const struct target *target, const struct memory *memory, pyunw_addr address,
+                               uint64_t *value)
+{
+    struct memory here = memory_at(target, memory, address, sizeof *value);
+    return pyunw_read_u64(&here, address, value);
 }
 
 /* pyunw_runtime_state() with the memory that suits the runtime itself. */

@@ -33,8 +33,7 @@ _Static_assert(sizeof(struct thread_walk) <= sizeof(pyunw_thread_cursor), "threa
 
 static int read_at(const struct thread_walk *walk, pyunw_addr address, uint64_t *value)
 {
-    struct memory memory = memory_at(walk->target, &walk->memory, address);
-    return pyunw_read_u64(&memory, address, value);
+    return read_word_at(walk->target, &walk->memory, address, value);
 }
 
 static int enter_interpreter(struct thread_walk *walk, pyunw_addr interpreter)

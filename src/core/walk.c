@@ -566,9 +566,9 @@ static struct memory memory_to_ask(const struct target *target, pyunw_addr main_
     pyunw_addr holder = 0;
     if (target->memory != PYUNW_MEMORY_DIRECT)
         return pyunw_safe_memory(target);
-    if (tstate - target->runtime < target->layout.at.runtime.size)
+    if (in_runtime(target, tstate, target->layout.thread_span))
         return plain;
-    bool asked = main_interpreter - target->runtime < target->layout.at.runtime.size ||
+    bool asked = in_runtime(target, main_interpreter + target->layout.at.interpreter.gil, sizeof(uint64_t)) ||
                  target->layout.at.runtime.tstate_current != 0;
     if (asked && pyunw_gil_holder(target, &plain, main_interpreter, &holder) == 0 && holder == tstate)
         return pyunw_brief_memory(target);

@@ -351,21 +351,24 @@ static void tell_of_lost_memory(json_t *document, const struct death *death, con
                                     json_string("The kernel had taken its memory back before it was read."));
 }
 
-void death_report_read(const struct monitor_wish *wish, const struct death *death, struct crash_snapshot *crash)
+bool death_tell_read(const struct monitor_wish *wish, const struct death *death, struct crash_snapshot *crash)
 {
     char base[REPORT_NAME_SIZE];
     const struct report_name name = {.seconds = time(NULL), .pid = death->process->inner_pid};
     json_t *document = bare_document(death);
     crash_snapshot_describe_ending(crash);
-    if (document != NULL && crash_document_complete(document, crash, crash_option_is_set("PYUNWIND_COMMAND", true))) {
+    bool good =
+        document != NULL && crash_document_complete(document, crash, crash_option_is_set("PYUNWIND_COMMAND", true));
+    if (good) {
         (void)json_object_set_new(document, "memory", json_null());
         take_figures(document, death);
         diagnose(document, death);
         tell_of_lost_memory(document, death, crash);
         report_name_base(&name, base);
-        (void)deliver(wish, document, base, NULL);
+        good = deliver(wish, document, base, NULL);
     }
     json_decref(document);
+    return good;
 }
 
 void death_rehearse(const struct watched *process)
@@ -377,16 +380,24 @@ void death_rehearse(const struct watched *process)
     crash_snapshot_free(&crash);
 }
 
-bool death_report(const struct monitor_wish *wish, const struct death *death, bool last_chance)
+enum death_told death_told(const struct death *death)
+{
+    const struct traces traces = find_traces(death);
+    if (traces.finished)
+        return DEATH_IS_TOLD;
+    if (sidecar_lives(death->process))
+        return DEATH_IN_WORK;
+    if (traces.partial[0] != '\0' || (death->process->is_python && is_of_interest(death->signal)))
+        return DEATH_UNTOLD;
+    return DEATH_IS_TOLD;
+}
+
+bool death_tell(const struct monitor_wish *wish, const struct death *death)
 {
     const struct traces traces = find_traces(death);
     if (traces.finished)
         return true;
-    if (!last_chance && sidecar_lives(death->process))
-        return false;
     if (traces.partial[0] != '\0')
-        (void)finish_partial(wish, death, traces.partial);
-    else if (death->process->is_python && is_of_interest(death->signal))
-        (void)write_report(wish, death);
-    return true;
+        return finish_partial(wish, death, traces.partial);
+    return !death->process->is_python || !is_of_interest(death->signal) || write_report(wish, death);
 }

@@ -28,12 +28,17 @@ struct death {
     const struct passed_on *passed_on; /* to the program, if the process is that; else NULL */
 };
 
-/*
- * See that there is a report: one that the process has written itself, or its unfinished one is made into one, or one
- * is written of what was seen of it. Nothing for a death that the program chose, nor where there was no Python. False
- * where the report is in work still (the sidecar lives): ask again when a child has ended.
- */
-bool death_report(const struct monitor_wish *wish, const struct death *death, bool last_chance);
+/* Who has told of a death? Nobody has to of one that the program chose, nor where there was no Python. */
+enum death_told {
+    DEATH_IS_TOLD,
+    DEATH_IN_WORK, /* its own sidecar lives: ask again when a child has ended */
+    DEATH_UNTOLD,
+};
+
+enum death_told death_told(const struct death *death);
+
+/* Make an unfinished report into one, or write one of what was seen of the process. False: it could not be written. */
+bool death_tell(const struct monitor_wish *wish, const struct death *death);
 
 /*
  * Read a process that stands before its end (trace.h): all Python stacks, and the native one of its main thread. False
@@ -41,8 +46,8 @@ bool death_report(const struct monitor_wish *wish, const struct death *death, bo
  */
 bool death_read(const struct death *death, struct crash_snapshot *crash);
 
-/* Write the report of what was read. The process may have ended. */
-void death_report_read(const struct monitor_wish *wish, const struct death *death, struct crash_snapshot *crash);
+/* Write the report of what was read. The process may have ended. False: it could not be written. */
+bool death_tell_read(const struct monitor_wish *wish, const struct death *death, struct crash_snapshot *crash);
 
 /*
  * Read a process that goes on, for nothing but what that leaves in this one: all memory that it takes, so that none has

@@ -44,6 +44,13 @@ static struct watched *find_seen(pid_t pid)
     return NULL;
 }
 
+/* What the tracker has started, as hooks, is not of the program. Another monitor sees to its own. */
+static bool is_left_out(pid_t pid)
+{
+    const struct watched *seen = find_seen(pid);
+    return pid != getpid() && (seen == NULL || !seen->is_python) && watched_is_command(pid);
+}
+
 static void forget_ended(const pid_t *pids, size_t count)
 {
     for (size_t n = looks.seen.count; n-- > 0;) {
@@ -106,7 +113,7 @@ static void look(void)
     pid_t *pids = NULL;
     size_t count = 0;
     int64_t before = work_done();
-    if (tree_find(getpid(), &pids, &count)) {
+    if (tree_find_but(getpid(), is_left_out, &pids, &count)) {
         forget_ended(pids, count);
         for (size_t n = 1; n < count; n++) /* the first is this process */
             look_at(pids[n]);

@@ -4,7 +4,7 @@
 #include "monitor.h"
 
 #include "crash_options.h"
-#include "death.h"
+#include "deaths.h"
 #include "deliver.h"
 #include "descendant.h"
 #include "ending.h"
@@ -28,21 +28,10 @@
 #include <unistd.h>
 
 /* Milliseconds: a process is looked at soon after the program's start, then ever more seldom. */
-enum { LOOK_FIRST = 5, LOOK_LAST = 1000, LOOK_COST = 100, LOOK_SELDOM = 5000, SIDECAR_PATIENCE = 15000, EVENTS = 64 };
+enum { LOOK_FIRST = 5, LOOK_LAST = 1000, LOOK_COST = 100, LOOK_SELDOM = 5000, EVENTS = 64 };
 
 /* The program has begun by then, so that there is something to read. */
 enum { REHEARSAL = 40 };
-
-/* A death whose report is in work still. */
-struct unsettled {
-    struct watched *process;
-    int signal;
-    struct rusage usage;
-    bool has_usage;
-    int64_t since;
-};
-
-enum { UNSETTLED_MAX = 64 };
 
 struct monitor {
     const struct monitor_wish *wish;
@@ -53,9 +42,7 @@ struct monitor {
     int signals; /* signalfd(2) */
     int looks;   /* a look is done */
     struct watched_list watched;
-    struct unsettled unsettled[UNSETTLED_MAX];
-    int unsettled_count;
-    struct passed_on passed_on;
+    struct deaths deaths;
     bool is_looking;
     int64_t next_look;
     int64_t pause; /* until the next look */
@@ -128,49 +115,6 @@ static void begin_watching(struct monitor *monitor)
     monitor->next_look = deliver_now() + LOOK_FIRST;
 }
 
-/* ---- Deaths ---- */
-
-static bool settle(const struct monitor *monitor, const struct unsettled *of, bool last_chance)
-{
-    const struct death death = {
-        .process = of->process,
-        .signal = of->signal,
-        .usage = of->has_usage ? &of->usage : NULL,
-        .passed_on = of->process->pid == monitor->program ? &monitor->passed_on : NULL,
-    };
-    return death_report(monitor->wish, &death, last_chance || deliver_now() - of->since > SIDECAR_PATIENCE);
-}
-
-static void settle_all(struct monitor *monitor, bool last_chance)
-{
-    int kept = 0;
-    for (int n = 0; n < monitor->unsettled_count; n++) {
-        struct unsettled *of = &monitor->unsettled[n];
-        if (settle(monitor, of, last_chance))
-            watched_remove(&monitor->watched, of->process);
-        else
-            monitor->unsettled[kept++] = *of;
-    }
-    monitor->unsettled_count = kept;
-}
-
-static void on_death(struct monitor *monitor, struct watched *process, int status, const struct rusage *usage)
-{
-    struct unsettled of = {.process = process, .since = deliver_now()};
-    if (usage != NULL) {
-        of.usage = *usage;
-        of.has_usage = true;
-    }
-    of.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-    if (of.signal == 0 || settle(monitor, &of, monitor->unsettled_count == UNSETTLED_MAX)) {
-        watched_remove(&monitor->watched, process);
-        return;
-    }
-    /* It is no process any more that another of the same number could be taken for. */
-    process->has_ended = true;
-    monitor->unsettled[monitor->unsettled_count++] = of;
-}
-
 /* ---- Children ---- */
 
 /* A zombie that nobody has looked at while it lived: what is left is its name. */
@@ -189,13 +133,16 @@ static void reap(struct monitor *monitor, pid_t pid)
         watched_judge_by_name(process); /* a zombie has its name still */
     if (wait4(pid, &status, WNOHANG, &usage) != pid)
         return;
-    if (process != NULL)
-        on_death(monitor, process, status, &usage);
+    bool is_teller = deaths_take_teller(&monitor->deaths, pid, status);
+    if (is_teller && process != NULL)
+        watched_remove(&monitor->watched, process);
+    else if (process != NULL)
+        deaths_take(&monitor->deaths, process, status, &usage);
     if (pid == monitor->program) {
         monitor->has_ended = true;
         monitor->status = status;
     }
-    settle_all(monitor, false);
+    deaths_settle(&monitor->deaths);
 }
 
 /* ---- Stops ---- */
@@ -208,34 +155,6 @@ static void stop_job(struct monitor *monitor, int signal)
     job_stop(monitor->program, signal);
     watchdog_rest(false);
     monitor->next_look = 0;
-}
-
-/* One that ends may be read once more, if nobody has told of its death yet. */
-static void on_end(const struct monitor *monitor, struct watched *process, int status)
-{
-    const struct death death = {
-        .process = process,
-        .signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0,
-        .passed_on = process->pid == monitor->program ? &monitor->passed_on : NULL,
-    };
-    struct crash_snapshot crash;
-    bool good = false;
-    bool has_target = process->has_target;
-    if (death.signal != 0 && !has_target)
-        (void)watched_look_at_end(process);
-    if (death.signal != 0)
-        good = death_read(&death, &crash);
-    /* Which program that was is asked only now: the answer may have to wait for memory, as the stacks would. */
-    if (death.signal != 0 && has_target && watched_look_at_end(process)) {
-        if (good)
-            crash_snapshot_free(&crash);
-        good = death_read(&death, &crash);
-    }
-    trace_end(process);
-    if (!good)
-        return;
-    death_report_read(monitor->wish, &death, &crash);
-    crash_snapshot_free(&crash);
 }
 
 static void on_trace_stop(struct monitor *monitor, pid_t pid, int stop)
@@ -259,7 +178,7 @@ static void on_trace_stop(struct monitor *monitor, pid_t pid, int stop)
             stop_job(monitor, how);
         break;
     case TRACE_ENDS:
-        on_end(monitor, process, how);
+        deaths_take_end(&monitor->deaths, process, how);
         break;
     }
 }
@@ -320,7 +239,7 @@ static void on_signals(struct monitor *monitor)
         if (info.ssi_signo == SIGCHLD)
             children = true;
         else if (!monitor->has_ended && job_pass_on(monitor->program, &info))
-            monitor->passed_on = (struct passed_on){
+            monitor->deaths.passed_on = (struct passed_on){
                 .signal = (int)info.ssi_signo,
                 .pid = (pid_t)info.ssi_pid,
                 .uid = info.ssi_uid,
@@ -341,7 +260,7 @@ static void on_descendant(struct monitor *monitor, pid_t pid)
     bool ended = descendant_ended(process, &status, &may_come);
     watched_judge_by_name(process); /* a zombie has its name still; what is known of another program is forgotten */
     if (ended) {
-        on_death(monitor, process, status, NULL);
+        deaths_take(&monitor->deaths, process, status, NULL);
     } else if (may_come) {
         struct epoll_event hang_up = {.events = 0, .data.u64 = (uint64_t)pid};
         (void)epoll_ctl(monitor->events, EPOLL_CTL_MOD, process->pidfd, &hang_up);
@@ -375,12 +294,12 @@ static void wait_for_events(struct monitor *monitor)
 static void wait_for_reports(struct monitor *monitor)
 {
     const int moment = 10;
-    while (monitor->unsettled_count > 0) {
+    while (deaths_in_work(&monitor->deaths)) {
         struct pollfd signals = {.fd = monitor->signals, .events = POLLIN};
         watchdog_beat();
         if (poll(&signals, 1, moment) > 0)
             on_signals(monitor);
-        settle_all(monitor, false);
+        deaths_settle(&monitor->deaths);
     }
 }
 
@@ -439,6 +358,8 @@ int monitor_run(const struct monitor_wish *wish)
     monitor.program = start_program(wish, &found, &exit_status);
     if (monitor.program < 0)
         return exit_status;
+    monitor.deaths =
+        (struct deaths){.wish = wish, .watched = &monitor.watched, .program = monitor.program, .last_teller = -1};
     start_close_inherited(wish, crash_option_is_set("PYUNWIND_TEXT", false));
     if (!open_events(&monitor)) {
         /* It runs already: what can be done still is to wait for it. */

@@ -27,6 +27,9 @@ struct watched {
     int pidfd;       /* less than 0: none */
     bool is_python;  /* an interpreter was seen in it */
     bool has_ended;  /* it is only kept for its report */
+    bool is_told;    /* its death is */
+    bool teller_failed;
+    pid_t teller; /* the process that tells of its death now (deaths.h); 0: none */
     enum watched_trace trace;
     bool was_asked;     /* whether there is one, thoroughly */
     bool was_told;      /* to the monitor, by who looks (looks.h) */

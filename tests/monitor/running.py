@@ -101,6 +101,11 @@ def state_of(pid):
         return ""
 
 
+def tracer_of(pid):
+    with open("/proc/%d/status" % pid, encoding="utf-8", errors="replace") as file:
+        return int([line for line in file if line.startswith("TracerPid:")][0].split()[1])
+
+
 def is_of_command(pid):
     """Another process of pyunwind itself, as the one that watches over the monitor."""
     try:

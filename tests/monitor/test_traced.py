@@ -13,7 +13,7 @@ import time
 
 from memory_group import make_group
 from running import (OPTIONS, check, children_of, end, environment, finish, may_trace, python, read_line, reports, run,
-                     start, state_of, under, wait_until)
+                     start, state_of, tracer_of, under, wait_until)
 
 SKIPPED = 77
 
@@ -260,11 +260,6 @@ def check_rest():
         check(process.wait() == -signal.SIGTERM, "the end after the stop", process.returncode)
     finally:
         end(process)
-
-
-def tracer_of(pid):
-    with open("/proc/%d/status" % pid, encoding="utf-8", errors="replace") as file:
-        return int([line for line in file if line.startswith("TracerPid:")][0].split()[1])
 
 
 def kill_for_memory():

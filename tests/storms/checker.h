@@ -32,6 +32,9 @@ int checker_add_function(const char *filename, const char *name, const char *qua
 /* A line of a function; callees: a bitmap of function ids, its size as checker_begin() was told of functions. */
 int checker_add_spot(int function, int line, const uint8_t *callees);
 
+/* Frames of functions that are not in the table are good, and may call and be called by anyone. */
+void checker_allow_foreign(void);
+
 /* Bits of enum verdict, 0 for a good stack. *where, not NULL: index of the first bad frame. */
 int checker_check(const pyunw_frame *frames, int count, bool complete, int *where);
 

@@ -19,6 +19,10 @@ ANYWHERE = 2
 
 # WeakSet's callback: called when a threading.Thread dies, wherever that is.
 CALLED_WHEN_OBJECTS_DIE = {"_remove"}
+# Of the program: whenever garbage is collected.
+CALLED_WHEN_OWN_DIE = {"__del__", "when_dead"}
+# Of threading, in the child.
+CALLED_AT_FORK = {"_after_fork"}
 # What the program calls of the standard library.
 CALLED_IN_LIBRARY = {"Thread", "start", "join"}
 CO_OPTIMIZED_AND_NEWLOCALS = 3
@@ -123,7 +127,7 @@ class Table:
                     seen.add(value.__code__)
                     self.add_library_function(value.__code__)
         for function in self.functions:
-            if not function.own and function.code.co_name in CALLED_WHEN_OBJECTS_DIE:
+            if not function.own and function.code.co_name in CALLED_WHEN_OBJECTS_DIE | CALLED_AT_FORK:
                 function.flags |= ANYWHERE
 
     def add_library_function(self, code):
@@ -192,6 +196,8 @@ class Table:
             name = function.code.co_name
             if function.own and name.startswith("thread_"):
                 function.flags |= BOTTOM
+            if function.own and name in CALLED_WHEN_OWN_DIE:
+                function.flags |= ANYWHERE
             if function.own and name == "<module>" and not function.code.co_filename.startswith("<made "):
                 function.flags |= BOTTOM
             for line in all_lines(function.code):

@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_HANDLERS = 4, MAX_TIDS = 512, TICKS_A_LISTING = 8 };
+enum { MAX_HANDLERS = 4, MAX_TIDS = 1200, MAX_TIMERS = 16, TICKS_A_LISTING = 8 };
 
 static struct sender_options options;
 static pthread_t thread;
@@ -27,6 +27,9 @@ static _Atomic uint64_t program_until; /* until then it is the program's turn */
 
 static pid_t tids[MAX_TIDS];
 static int tid_count;
+
+static timer_t timers[MAX_TIMERS];
+static int timer_count;
 
 uint64_t sender_now(void)
 {
@@ -127,6 +130,31 @@ static void *run(void *unused)
     return NULL;
 }
 
+/* Of the threads that are there now. */
+static int start_timers(void)
+{
+    list_tids(0);
+    int count = tid_count < MAX_TIMERS ? tid_count : MAX_TIMERS;
+    int64_t period = (int64_t)1000000000 * count / options.signals_per_second;
+    const struct timespec each = {period / 1000000000, period % 1000000000};
+    const struct itimerspec when = {each, each};
+    for (timer_count = 0; timer_count < count; timer_count++) {
+        struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = options.signal_number};
+        event._sigev_un._tid = tids[timer_count];
+        if (timer_create(CLOCK_MONOTONIC, &event, &timers[timer_count]) != 0 ||
+            timer_settime(timers[timer_count], 0, &when, NULL) != 0)
+            return errno;
+    }
+    return 0;
+}
+
+void sender_forget(void)
+{
+    for (int n = 0; n < MAX_HANDLERS; n++)
+        atomic_store(&busy[n], 0);
+    atomic_store(&busy_count, 0);
+}
+
 int sender_start(const struct sender_options *wanted)
 {
     sigset_t all;
@@ -135,6 +163,8 @@ int sender_start(const struct sender_options *wanted)
     if (options.handlers > MAX_HANDLERS || options.signals_per_second < 1)
         return EINVAL;
     atomic_store(&stopping, false);
+    if (options.by_timers)
+        return start_timers();
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int err = pthread_create(&thread, NULL, run, NULL);
@@ -145,5 +175,8 @@ int sender_start(const struct sender_options *wanted)
 void sender_stop(void)
 {
     atomic_store(&stopping, true);
-    pthread_join(thread, NULL);
+    if (!options.by_timers)
+        pthread_join(thread, NULL);
+    while (timer_count > 0)
+        timer_delete(timers[--timer_count]);
 }

@@ -6,6 +6,7 @@
 #include "storm.h"
 
 #include "checker.h"
+#include "pyunwind_remote.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +17,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { SIGNAL = SIGUSR1, HANDLERS_OWN = 4, HANDLERS_ALL = 2, FEW = 12, MAX_RESIDENTS = 32, MAX_TOLD = 512 };
+enum { SIGNAL = SIGUSR1, HANDLERS_OWN = 4, HANDLERS_ALL = 2, FEW = 12, MAX_RESIDENTS = 32, MAX_TOLD = 1200 };
+
+/* What program.py asks for by number. */
+enum shape {
+    SHAPE_NESTED = 1,  /* the signal interrupts its own handler, too */
+    SHAPE_TIMERS = 2,  /* it is sent by timers of the kernel */
+    SHAPE_FOREIGN = 4, /* functions that the table does not know are good */
+    SHAPE_GOES_ON = 8, /* the counters go on where they were */
+};
 
 _Atomic uint64_t *storm_counters;
 
@@ -24,6 +33,8 @@ static pyunw_target target;
 static int mode;
 static int rate;
 static unsigned sabotage_each;  /* 0: never */
+static bool has_begun;          /* signals have a handler */
+static unsigned shape;          /* bits of enum shape */
 static struct sigaction before; /* what the handler of MODE_DUMP calls */
 
 /*
@@ -185,7 +196,7 @@ static void call_roll(const struct roll *roll)
         evidence_keep_list(missing, roll->told, roll->count);
     for (int n = 0; n < roll->count; n++) {
         for (int i = n + 1; i < roll->count; i++) {
-            if (roll->told[n].id == roll->told[i].id)
+            if (roll->told[n].id == roll->told[i].id && roll->told[n].interpreter == roll->told[i].interpreter)
                 count_up(STORM_told_twice);
         }
     }
@@ -218,6 +229,9 @@ static void capture_all(pyunw_frame *frames, uint64_t turn)
 
 /* ---- The handler ---- */
 
+/* Handlers that the calling thread is in. */
+static _Thread_local int handlers_here __attribute__((tls_model("initial-exec")));
+
 static void on_signal(int number, siginfo_t *info, void *context)
 {
     int saved_errno = errno;
@@ -225,6 +239,8 @@ static void on_signal(int number, siginfo_t *info, void *context)
     count_up(STORM_arrived);
     if (!sender_enter(&slot))
         return;
+    if (handlers_here++ > 0)
+        count_up(STORM_nested);
     uint64_t entered = sender_now();
     uint64_t turn = atomic_load_explicit(&storm_counters[STORM_handled], memory_order_relaxed);
     if (mode == MODE_OWN)
@@ -236,6 +252,7 @@ static void on_signal(int number, siginfo_t *info, void *context)
     else
         before.sa_handler(number);
     count_up(STORM_handled);
+    handlers_here--;
     sender_leave(slot, entered);
     errno = saved_errno;
 }
@@ -250,12 +267,10 @@ static const char *const counter_names[] = {
 #define STORM_NAME(name) #name,
     GROUP_COUNTERS(OWN_NAME) GROUP_COUNTERS(OTHER_NAME) STORM_COUNTERS(STORM_NAME)};
 
-/* 0, or an error of pyunwind's with its words in message. counters_path: a file that is made. */
-EXPORT int storm_open(int wanted_mode, int memory, int signals_per_second, const char *counters_path, char *message,
-                      size_t message_size)
+static int open_counters(const char *path)
 {
     size_t size = COUNTERS * sizeof *storm_counters;
-    int fd = open(counters_path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | ((shape & SHAPE_GOES_ON) != 0 ? 0 : O_TRUNC), 0600);
     if (fd < 0 || ftruncate(fd, (off_t)size) < 0)
         return PYUNW_ERR_SYSTEM;
     void *mapped = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -263,6 +278,23 @@ EXPORT int storm_open(int wanted_mode, int memory, int signals_per_second, const
     if (mapped == MAP_FAILED)
         return PYUNW_ERR_SYSTEM;
     storm_counters = mapped;
+    return 0;
+}
+
+EXPORT void storm_shape(unsigned wanted)
+{
+    shape = wanted;
+    if ((shape & SHAPE_FOREIGN) != 0)
+        checker_allow_foreign();
+}
+
+/* 0, or an error of pyunwind's with its words in message. counters_path: a file that is made. */
+EXPORT int storm_open(int wanted_mode, int memory, int signals_per_second, const char *counters_path, char *message,
+                      size_t message_size)
+{
+    int err = open_counters(counters_path);
+    if (err < 0)
+        return err;
     mode = wanted_mode;
     rate = signals_per_second;
     pyunw_options options = {.size = sizeof options, .memory = memory};
@@ -271,6 +303,37 @@ EXPORT int storm_open(int wanted_mode, int memory, int signals_per_second, const
     if (memory == PYUNW_MEMORY_TRAPPED && pyunw_trap_install() < 0)
         return PYUNW_ERR_SYSTEM;
     return pyunw_open_self(&target, &options);
+}
+
+/* From another process: reads that one for so many seconds, without a signal. */
+EXPORT int storm_read(int pid, double seconds, const char *counters_path, char *message, size_t message_size)
+{
+    static char room[1 << 21];
+    pyunw_options options = {.size = sizeof options, .message = message, .message_size = message_size};
+    options.room = room;
+    options.room_size = sizeof room;
+    int err = open_counters(counters_path);
+    if (err == 0)
+        err = pyunw_open_pid(&target, pid, &options);
+    uint64_t end = sender_now() + (uint64_t)(seconds * 1e9);
+    for (uint64_t turn = 0; err == 0 && sender_now() < end; turn++) {
+        capture_all(frames_of[0], turn);
+        count_up(STORM_handled);
+    }
+    return err;
+}
+
+/* In a child after fork(2), which has one thread. */
+EXPORT int storm_in_child(void)
+{
+    sender_forget();
+    atomic_store(&resident_count, 0);
+    return 0;
+}
+
+EXPORT int storm_raise(void)
+{
+    return has_begun ? raise(SIGNAL) : 0;
 }
 
 /* Each thread that stays for the whole storm says so. */
@@ -300,21 +363,49 @@ EXPORT int storm_alternate_stack(void)
 EXPORT int storm_start(int sabotage_turns)
 {
     struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
+    bool nested = (shape & SHAPE_NESTED) != 0;
     struct sender_options sender = {mode == MODE_DUMP ? NULL : &target, SIGNAL, rate,
-                                    mode == MODE_ALL ? HANDLERS_ALL : HANDLERS_OWN};
+                                    mode == MODE_ALL && !nested ? HANDLERS_ALL : HANDLERS_OWN,
+                                    (shape & SHAPE_TIMERS) != 0};
+    if (nested)
+        action.sa_flags |= SA_NODEFER;
     sigemptyset(&action.sa_mask);
     sabotage_each = (unsigned)sabotage_turns;
     if (sigaction(SIGNAL, &action, &before) < 0)
         return errno;
     if (mode == MODE_DUMP && (before.sa_handler == SIG_DFL || before.sa_handler == SIG_IGN))
         return EINVAL;
+    has_begun = true;
     return sender_start(&sender);
+}
+
+/* Of a program from before its start to its end: LD_PRELOAD, and the path of the counters. */
+__attribute__((constructor)) static void begin_in_program(void)
+{
+    const char *path = getenv("STORM_PRELOADED");
+    const char *all = getenv("STORM_ALL");
+    char message[256];
+    if (path == NULL)
+        return;
+    shape = SHAPE_GOES_ON | SHAPE_FOREIGN;
+    checker_allow_foreign();
+    if (checker_begin(1, 1) != 0 ||
+        storm_open(all != NULL ? MODE_ALL : MODE_OWN, PYUNW_MEMORY_GUARDED, 5000, path, message, sizeof message) < 0 ||
+        storm_start(0) != 0)
+        abort();
 }
 
 EXPORT void storm_stop(void)
 {
     sender_stop();
     sender_wait_idle();
+}
+
+/* Has there been what this storm is for? On a slow machine that may take longer than was asked for. */
+EXPORT int storm_has_enough(int handlers)
+{
+    bool nested = (shape & SHAPE_NESTED) == 0 || atomic_load(&storm_counters[STORM_nested]) > 0;
+    return nested && atomic_load(&storm_counters[STORM_handled]) >= (unsigned)handlers;
 }
 
 EXPORT void storm_print(int fd, int kind)

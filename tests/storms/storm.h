@@ -47,7 +47,8 @@ enum mode {
     X(lists)     /* walks over all threads */                                                                          \
     X(list_torn) /* ... that did not reach the end */                                                                  \
     X(missing)   /* threads that were alive all the time, but not told */                                              \
-    X(told_twice)
+    X(told_twice)                                                                                                      \
+    X(nested) /* handlers that interrupted another one of the same thread */
 
 enum counter {
 #define NAME_OWN(name) OWN_##name,
@@ -84,7 +85,8 @@ struct sender_options {
     const pyunw_target *target; /* asked who holds the GIL; NULL: nobody asks */
     int signal_number;
     int signals_per_second;
-    int handlers; /* at a time, at the most */
+    int handlers;   /* at a time, at the most */
+    bool by_timers; /* of the kernel (timer_create(2)), one a thread, and not by a thread */
 };
 
 int sender_start(const struct sender_options *wanted);
@@ -94,5 +96,7 @@ bool sender_enter(int *slot);
 void sender_leave(int slot, uint64_t entered);
 uint64_t sender_now(void); /* nanoseconds; signal-safe */
 void sender_wait_idle(void);
+/* In a child after fork(2): nobody is in a handler any more. */
+void sender_forget(void);
 
 #endif

@@ -2,7 +2,7 @@
 # weight: heavy
 # alone: yes
 # timeout: 900
-"""Programs in a storm of signals, under every interpreter: 10 seconds of each mode and memory (tests/storms/run).
+"""Programs in a storm of signals, under every interpreter: 7 seconds of each mode and memory (tests/storms/run).
 
 First the test tests itself: wrong stacks are found out, and a run in which stacks are damaged on purpose fails.
 """
@@ -34,7 +34,7 @@ def main():
     if not damage_is_told("own"):
         sys.exit("damaged stacks do not make each run fail")
     print("The storm:", flush=True)
-    sys.exit(run("--seconds", "10", "--jobs", "2").returncode)
+    sys.exit(run("--seconds", "7", "--jobs", "2").returncode)
 
 
 if __name__ == "__main__":

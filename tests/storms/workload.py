@@ -2,9 +2,20 @@
 
 import _thread
 import functools
+import gc
+import importlib
 import marshal
+import os
+import sys
+import tempfile
 import threading
 import time
+import weakref
+
+try:
+    import _interpreters
+except ImportError:
+    import _xxsubinterpreters as _interpreters
 
 DEPTHS = (50, 90, 20, 400, 70, 30, 200, 60)
 MADE = []  # the code of each made module, as marshal.dumps() wrote it
@@ -15,6 +26,9 @@ progress = {}  # of each worker: the rounds it made
 pause_in_c = time.sleep  # replaced by a C function that lets go of the GIL
 resident = int  # replaced by a C function: this thread stays for the whole storm
 alternate_stack = int  # replaced by a C function
+in_child = int  # replaced by a C function: called after a fork, in the child
+raise_signal = int  # replaced by a C function: the signal of the storm, at once
+failures = []  # of what a storm has to leave alone
 
 
 # ---- Calls
@@ -537,13 +551,111 @@ def run_waits():
         count_round("waits")
 
 
+# ---- Modules, garbage, forks, interpreters
+
+
+def prepare_imports():
+    """A folder of modules that are imported again and again."""
+    folder = tempfile.TemporaryDirectory(prefix="storm-")
+    for number in range(MADE_COUNT):
+        with open(os.path.join(folder.name, "storm_module_%d.py" % number), "w") as file:
+            file.write("from workload import leaf_add, leaf_same\n" + made_source(number))
+    sys.path.insert(0, folder.name)
+    return folder
+
+
+def run_imports():
+    resident()
+    number = 0
+    while not stopping:
+        number += 1
+        name = "storm_module_%d" % (number % MADE_COUNT)
+        sys.modules.pop(name, None)
+        if number % MADE_COUNT == 0:
+            importlib.invalidate_caches()
+        __import__(name)
+        count_round("imports")
+
+
+class Mortal:
+    def __init__(self):
+        self.own = self
+
+    def __del__(self):
+        leaf_none()
+        leaf_same(self)
+
+
+def when_dead(reference):
+    leaf_same(reference)
+
+
+def run_garbage():
+    resident()
+    while not stopping:
+        made = [Mortal() for _ in range(50)]
+        references = [weakref.ref(one, when_dead) for one in made]
+        del made
+        gc.collect(0)
+        gc.collect()
+        del references
+        count_round("garbage")
+
+
+def work_in_child():
+    for depth in (20, 60):
+        raise_signal()
+        down_even(depth)
+        sorted((3, 1, 2), key=key_negative)
+        raise_signal()
+    raise_signal()
+
+
+def run_forks():
+    resident()
+    while not stopping:
+        pid = os.fork()
+        if pid == 0:
+            in_child()
+            work_in_child()
+            os._exit(0)
+        status = os.waitpid(pid, 0)[1]
+        if status != 0:
+            failures.append("a child ended with wait status %d" % status)
+        count_round("forks")
+
+
+IN_INTERPRETER = """
+def deep(depth):
+    return deep(depth - 1) if depth else sum(n for n in range(300))
+deep(20)
+"""
+
+
+def run_interpreters():
+    resident()
+    while not stopping:
+        made = _interpreters.create()
+        _interpreters.run_string(made, IN_INTERPRETER)
+        _interpreters.destroy(made)
+        count_round("interpreters")
+
+
 def count_round(kind):
     key = (kind, _thread.get_ident())
     progress[key] = progress.get(key, 0) + 1
 
 
 CHURN = [(run_churn_of_states, ()), (run_churn_of_threads, ())]
+FEW = [(run_calls, (0,)), (run_generators, ())]
 VARIANTS = {
+    "imports": [(run_imports, ()), (run_made, (1,))] + FEW + CHURN,
+    "garbage": [(run_garbage, ()), (run_made, (1,))] + FEW + CHURN,
+    "forks": [(run_forks, ())] + FEW,
+    "interpreters": [(run_interpreters, ())] + FEW,
+    "thousand": FEW + CHURN,
+    "eight": [(run_calls, (n,)) for n in range(3)] + [(run_generators, ())] * 2 + [(run_callbacks, ())] * 2
+    + [(run_made, (3,))],
     "calls": [(run_calls, (0,)), (run_calls, (3,)), (run_made, (1,))] + CHURN,
     "callbacks": [(run_callbacks, ()), (run_callbacks, ()), (run_made, (2,))] + CHURN,
     "generators": [(run_generators, ()), (run_generators, ()), (run_made, (4,))] + CHURN,
