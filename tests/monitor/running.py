@@ -17,6 +17,9 @@ FOLDER = os.path.join(os.getcwd(), "reports")
 LIMIT = 60
 OPTIONS = []  # of `pyunwind run`, in all that follows
 
+# The sanitizers' runtime: it is preloaded and needed everywhere, locks no memory, and makes what it watches late.
+SANITIZED = "PYUNWIND_SANITIZED" in os.environ
+
 failures = []
 
 
@@ -33,7 +36,7 @@ def finish(summary):
 
 def environment(**more):
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("PYUNWIND_", "XDG_", "LD_"))}
-    if "PYUNWIND_SANITIZED" in os.environ:  # the sanitizers' runtime has to come before libc
+    if SANITIZED:  # the runtime has to come before libc
         inherited["LD_PRELOAD"] = os.environ["LD_PRELOAD"]
     return {**inherited, **more}
 
