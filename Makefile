@@ -11,7 +11,7 @@ NINJA ?= ninja
 
 prefix := $(abspath $(PREFIX))
 
-.PHONY: all check sanitized demo bench storm lint install clean help
+.PHONY: all check sanitized torture demo bench storm lint install clean help
 .NOTPARALLEL:
 
 all: build/build.ninja ## Build build/libpyunwind.so, build/libpyunwind-remote.so and build/pyunwind (the default)
@@ -52,6 +52,9 @@ bench: all ## Measure: time a frame, against the interpreter's own means; readin
 
 storm: all ## Capture under a storm of signals, MINUTES=10 of each CPython; ARGS="--python 3.12" (tests/storms/run --help)
 	@tests/storms/run --minutes $(MINUTES) $(ARGS)
+
+torture: all sanitized ## Try to break it in every way, MINUTES=60 in all (docs/torture.md); ARGS="--only storms" (tools/torture --help)
+	@tools/torture $(if $(filter file,$(origin MINUTES)),,--minutes $(MINUTES)) $(ARGS)
 
 lint: ## Formatting, warnings of gcc and clang, clang-tidy, cppcheck
 	@tools/lint $(ARGS)

@@ -15,7 +15,8 @@ import subprocess
 from pathlib import Path
 
 COMPILER = os.environ.get("SANITIZED_CC", "clang-14").split()  # as the Makefile
-FLAGS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-shared-libsan"]
+FLAGS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-shared-libsan",
+         "-Wno-ignored-optimization-argument"]  # what gcc compiled an interpreter with
 
 OPTIONS = {
     "verify_asan_link_order": 0,  # a test preloads libraries of its own, too, and they may come first
@@ -46,6 +47,7 @@ SKIPPED = {
     "examples/allocation_profiler": "it stands in for malloc, as the sanitizer does",
     "symbols/symbols": "it is about symbols, of which the sanitizers ask for their own",
     "promise/stack_bound": "a function that is sanitized needs more stack",
+    "valgrind/command": "valgrind does not run what is sanitized",
     "threads/threads": "it is sanitized already, by ThreadSanitizer",
     "lint/lint": "it reads sources and runs nothing",
 }

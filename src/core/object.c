@@ -14,6 +14,7 @@ void pyunw_object_reader_begin(struct object_reader *reader, const struct target
     reader->target = target;
     reader->memory = *memory;
     reader->slots_left = SLOTS_MAX;
+    reader->window_at = 0;
     reader->window_size = 0;
 }
 

@@ -321,7 +321,7 @@ def check_thread_states_of_nonsense(target, direct):
     memory = ctypes.create_string_buffer(size + 16)
     base = (ctypes.addressof(memory) + 15) & ~15
     source = random.Random(3)
-    own = ctypes.string_at(pyunw.current_thread(target), 200)
+    own = pyunw.bytes_at(pyunw.current_thread(target), 200)
     for turn in range(200):
         if turn % 4 == 0:
             words = source.getrandbits(8 * size).to_bytes(size, "little")

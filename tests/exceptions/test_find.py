@@ -343,7 +343,7 @@ def refused():
 def overwritten():
     """Copies of the thread state whose words are damaged: one that is right, or an error, but never a crash."""
     tstate = pyunw.current_thread(TARGETS[0])
-    copy = ctypes.create_string_buffer(ctypes.string_at(tstate, 288), 4096)
+    copy = ctypes.create_string_buffer(pyunw.bytes_at(tstate, 288), 4096)
     words = (ctypes.c_uint64 * 36).from_buffer(copy)
     values = (1, 8, 4096, 1 << 46, 2**64 - 1, ctypes.addressof(copy), id(None), id(5), id(ValueError), id("text"))
     errors = results = 0

@@ -33,6 +33,8 @@ def finish(summary):
 
 def environment(**more):
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("PYUNWIND_", "XDG_", "LD_"))}
+    if "PYUNWIND_SANITIZED" in os.environ:  # the sanitizers' runtime has to come before libc
+        inherited["LD_PRELOAD"] = os.environ["LD_PRELOAD"]
     return {**inherited, **more}
 
 

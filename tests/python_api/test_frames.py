@@ -293,7 +293,7 @@ def check_invalid():
     refuse("the runtime", pyunw.describe_target(python_target).runtime)
     (thread,) = pyunw.threads(python_target)
     refuse("the interpreter", thread.interpreter)
-    copy = ctypes.create_string_buffer(ctypes.string_at(own, 256), 4096)
+    copy = ctypes.create_string_buffer(pyunw.bytes_at(own, 256), 4096)
     refuse("a copy of a thread state", ctypes.addressof(copy))
 
 
