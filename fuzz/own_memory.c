@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
 enum { PAGE = 4096, THREADS_MAX = 4, FRAMES_MAX = 24, OUTPUT_SIZE = 1 << 18, ADDRESSES = 1 << 26 };
 
@@ -146,13 +148,25 @@ static void require_alike(const struct answers *one, const struct answers *other
 
 /* ---- The target ---- */
 
-/* The calling thread is the one whose thread state stands at file->object, if one does. */
-static void become_thread(struct target *own, pyunw_addr tstate)
+/*
+ * The calling thread is the one whose thread state stands at file->object, if one does: it has its pthread_t, the
+ * kernel's number of this one, and a name of any bytes.
+ */
+static void become_thread(struct target *own, const struct image_file *file)
 {
+    const struct layout_thread *at = &own->layout.at.thread;
     struct memory memory = pyunw_safe_memory(own);
+    char name[16] = "";
     uint64_t id = 0;
-    if (tstate != 0 && pyunw_read_u64(&memory, tstate + own->layout.at.thread.thread_id, &id) == 0)
-        own->thread_offset = (int64_t)(id - thread_pointer());
+    if (file->object == 0 || pyunw_read_u64(&memory, file->object + at->thread_id, &id) < 0)
+        return;
+    own->thread_offset = (int64_t)(id - thread_pointer());
+    if (at->native_thread_id != 0 && pyunw_read_u64(&memory, file->object + at->native_thread_id, &id) == 0) {
+        id = (uint64_t)gettid();
+        memcpy((void *)(uintptr_t)(file->object + at->native_thread_id), &id, sizeof id);
+    }
+    memcpy(name, file->bytes, file->size < sizeof name - 1 ? (size_t)file->size : sizeof name - 1);
+    (void)prctl(PR_SET_NAME, name);
 }
 
 static void ask_in_way(const pyunw_target *opened, const struct image_file *file, enum pyunw_memory memory,
@@ -163,7 +177,7 @@ static void ask_in_way(const pyunw_target *opened, const struct image_file *file
     own->memory = (uint8_t)memory;
     own->guard = (uint8_t)guard;
     memset(&own->image, 0, sizeof own->image);
-    become_thread(own, file->object);
+    become_thread(own, file);
     ask_own(&handle, file->object, answers);
 }
 
