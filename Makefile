@@ -4,6 +4,7 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 MINUTES ?= 10
+SECONDS ?= 60
 ARGS ?=
 
 MESON ?= meson
@@ -11,7 +12,7 @@ NINJA ?= ninja
 
 prefix := $(abspath $(PREFIX))
 
-.PHONY: all check demo bench storm lint install clean help
+.PHONY: all check demo bench storm fuzz lint install clean help
 .NOTPARALLEL:
 
 all: build/build.ninja ## Build build/libpyunwind.so, build/libpyunwind-remote.so and build/pyunwind (the default)
@@ -40,6 +41,10 @@ bench: all ## Measure: time a frame, against the interpreter's own means; readin
 
 storm: all ## Capture under a storm of signals, MINUTES=10 of each CPython; ARGS="--python 3.12" (tests/storms/run --help)
 	@tests/storms/run --minutes $(MINUTES) $(ARGS)
+
+fuzz: all ## Fuzz, each target for SECONDS=60 by libFuzzer and by AFL++; ARGS="'report*'" (fuzz/run --help)
+	@tools/setup fuzz
+	@fuzz/run --seconds $(SECONDS) $(ARGS)
 
 lint: ## Formatting, warnings of gcc and clang, clang-tidy, cppcheck
 	@tools/lint $(ARGS)

@@ -9,7 +9,7 @@
 #include "ask_bounds.h"
 #include "fuzz.h"
 #include "image_file.h"
-#include "target.h"
+#include "thread.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -181,6 +181,28 @@ static void ask_in_way(const pyunw_target *opened, const struct image_file *file
     ask_own(&handle, file->object, answers);
 }
 
+/*
+ * May it be read by plain loads, as pyunwind.h allows? The calling thread's stack is whole, and who holds the GIL is
+ * one of the thread states.
+ */
+static bool may_be_trusted(const pyunw_target *opened, const struct answers *answers)
+{
+    pyunw_target handle = *opened;
+    struct target *own = (struct target *)(void *)&handle;
+    pyunw_addr main_interpreter = 0;
+    pyunw_addr holder = 0;
+    own->memory = PYUNW_MEMORY_GUARDED;
+    own->guard = PYUNW_GUARD_READV;
+    struct memory memory = pyunw_safe_memory(own);
+    if (answers->current != 0 || pyunw_check_runtime(own, &memory, &main_interpreter) < 0 ||
+        pyunw_gil_holder(own, &memory, main_interpreter, &holder) < 0)
+        return false;
+    bool listed = holder == 0;
+    for (int n = 0; n < answers->thread_count && n < THREADS_MAX; n++)
+        listed = listed || answers->threads[n] == holder;
+    return listed;
+}
+
 static void ask_in_all_ways(const pyunw_target *opened, const struct image_file *file)
 {
     static struct answers first;
@@ -195,6 +217,10 @@ static void ask_in_all_ways(const pyunw_target *opened, const struct image_file 
     ask_in_way(opened, file, PYUNW_MEMORY_TRAPPED, PYUNW_GUARD_READV, &others);
     if (whole)
         require_frames_alike(&first, &others);
+    if (!whole || !may_be_trusted(opened, &first))
+        return;
+    ask_in_way(opened, file, PYUNW_MEMORY_DIRECT, PYUNW_GUARD_READV, &others);
+    require_frames_alike(&first, &others);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

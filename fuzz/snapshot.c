@@ -245,7 +245,7 @@ static void write_offsets(const struct snapshot *snapshot, pyunw_addr runtime, c
 
 /* ---- Asking ---- */
 
-static void ask(const pyunw_target *target, const struct snapshot *snapshot, const char *question, pyunw_addr object)
+static void ask(const pyunw_target *target, struct snapshot *snapshot, const char *question, pyunw_addr object)
 {
     char text[4000];
     struct asked asked = {.target = target, .reads = &snapshot->reads, .steady = true};
@@ -262,7 +262,8 @@ static void ask(const pyunw_target *target, const struct snapshot *snapshot, con
     } else if (strcmp(question, "exception") == 0) {
         pyunw_exception exception = {.object = object, .flags = PYUNW_EXCEPTION_RAISED};
         pyunw_exception_text described;
-        if (!read_process(snapshot->pid, object + 8, &exception.type, 8))
+        pyunw_addr type_at = object + open_target(target)->layout.at.object.type;
+        if (read_recorded(snapshot, type_at, &exception.type, sizeof exception.type) < 0)
             fail("no such object");
         (void)pyunw_describe_exception(target, &exception, &described);
     } else {
