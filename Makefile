@@ -4,6 +4,7 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 MINUTES ?= 10
+SECONDS ?= 60
 ARGS ?=
 
 MESON ?= meson
@@ -11,7 +12,7 @@ NINJA ?= ninja
 
 prefix := $(abspath $(PREFIX))
 
-.PHONY: all check sanitized torture demo bench storm lint install clean help
+.PHONY: all check sanitized torture demo bench storm fuzz lint install clean help
 .NOTPARALLEL:
 
 all: build/build.ninja ## Build build/libpyunwind.so, build/libpyunwind-remote.so and build/pyunwind (the default)
@@ -55,6 +56,10 @@ storm: all ## Capture under a storm of signals, MINUTES=10 of each CPython; ARGS
 
 torture: all sanitized ## Try to break it in every way, MINUTES=60 in all (docs/torture.md); ARGS="--only storms" (tools/torture --help)
 	@tools/torture $(if $(filter file,$(origin MINUTES)),,--minutes $(MINUTES)) $(ARGS)
+
+fuzz: all ## Fuzz, each target for SECONDS=60 by libFuzzer and by AFL++; ARGS="'report*'" (fuzz/run --help)
+	@tools/setup fuzz
+	@fuzz/run --seconds $(SECONDS) $(ARGS)
 
 lint: ## Formatting, warnings of gcc and clang, clang-tidy, cppcheck
 	@tools/lint $(ARGS)

@@ -21,10 +21,13 @@ struct asked {
 /* The thread states, the stacks of the first few, and other, which need be none: an address to be taken for one. */
 void ask_threads(struct asked *asked, pyunw_addr other);
 
-/* The variables and values in the stacks of the first few threads, and of object, which may be any address or 0. */
-void ask_values(struct asked *asked, pyunw_addr object);
+/*
+ * The variables and values in the stacks of the first few threads, and of object, which may be any address or 0; type:
+ * what it says to be an instance of.
+ */
+void ask_values(struct asked *asked, pyunw_addr object, pyunw_addr type);
 
-/* What the writers write. */
-void ask_writers(struct asked *asked, pyunw_addr other);
+/* Once: what every function says of arguments that it does not allow, and the words of every error. */
+void ask_arguments(void);
 
 #endif

@@ -94,7 +94,7 @@ static void ask_exception(struct asked *asked, pyunw_addr tstate)
     ask_exception_text(asked, &exception);
 }
 
-void ask_values(struct asked *asked, pyunw_addr object)
+void ask_values(struct asked *asked, pyunw_addr object, pyunw_addr type)
 {
     pyunw_addr threads[THREADS_MAX];
     pyunw_local_cursor cursor;
@@ -107,7 +107,7 @@ void ask_values(struct asked *asked, pyunw_addr object)
     if (bounded(asked, READS_OF_LOCAL, pyunw_namespace_begin(asked->target, object, &cursor)) == 0)
         ask_locals(asked, &cursor, NAMES_MAX);
     /* What is taken for an exception may be none. */
-    pyunw_exception made = {.object = object, .type = object, .flags = PYUNW_EXCEPTION_RAISED};
+    pyunw_exception made = {.object = object, .type = type, .flags = PYUNW_EXCEPTION_RAISED};
     ask_exception_text(asked, &made);
     made.flags |= PYUNW_EXCEPTION_NOT_MADE;
     ask_exception_text(asked, &made);

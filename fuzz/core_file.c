@@ -1,10 +1,12 @@
 /*
  * Fuzz target: core files: loading one, plain or compressed, what it says of its process, and the interpreter in it.
  *
- * Input: the file. No other file is read: the root of those that it names is a folder that is not there.
+ * Input: the file, whose last four bytes tell also where _PyRuntime may be (image_file.h). No other file is read: the
+ * root of those that it names is a folder that is not there.
  */
 #include "ask.h"
 #include "fuzz.h"
+#include "image_file.h"
 #include "pyunwind_remote.h"
 
 #include <stdio.h>
@@ -32,34 +34,44 @@ static void require_core(const pyunw_core *core)
     REQUIRE(pyunw_core_file_at(core, info.file_count, &file) == PYUNW_ERR_ARGUMENT);
 }
 
+static void open_interpreter(const pyunw_core *core, pyunw_addr runtime, char *message, size_t message_size)
+{
+    pyunw_target target;
+    const pyunw_options options = {
+        .size = sizeof options, .runtime = runtime, .message = message, .message_size = message_size};
+    memset(message, 0xa5, message_size);
+    int result = pyunw_open_core(&target, core, &options);
+    REQUIRE(result == 0 || memchr(message, '\0', message_size) != NULL);
+    if (result == 0) {
+        struct asked asked = {.target = &target, .steady = true};
+        ask_threads(&asked, 0);
+        pyunw_close(&target);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    enum { MESSAGE_SIZE = 200 };
     char path[64];
-    char *message = malloc(200);
+    char *message = malloc(MESSAGE_SIZE);
     pyunw_core *core = NULL;
-    pyunw_target target;
     int fd = file_of(data, size);
+    struct input end = {data + (size < 4 ? 0 : size - 4), 4};
     (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    const pyunw_core_options load = {.size = sizeof load,
-                                     .sysroot = "/nonexistent",
-                                     .debug_dir = "/nonexistent",
-                                     .message = message,
-                                     .message_size = 200};
-    const pyunw_options open = {.size = sizeof open, .message = message, .message_size = 200};
-    memset(message, 0xa5, 200);
-    int result = pyunw_load_core(path, &core, &load);
+    const pyunw_core_options options = {.size = sizeof options,
+                                        .sysroot = "/nonexistent",
+                                        .debug_dir = "/nonexistent",
+                                        .message = message,
+                                        .message_size = MESSAGE_SIZE};
+    memset(message, 0xa5, MESSAGE_SIZE);
+    int result = pyunw_load_core(path, &core, &options);
     REQUIRE((result == 0) == (core != NULL));
-    REQUIRE(memchr(message, '\0', 200) != NULL);
+    REQUIRE(memchr(message, '\0', MESSAGE_SIZE) != NULL);
     if (result == 0) {
         require_core(core);
-        memset(message, 0xa5, 200);
-        result = pyunw_open_core(&target, core, &open);
-        REQUIRE(memchr(message, '\0', 200) != NULL);
-        if (result == 0) {
-            struct asked asked = {.target = &target, .steady = true};
-            ask_threads(&asked, 0);
-            pyunw_close(&target);
-        }
+        open_interpreter(core, 0, message, MESSAGE_SIZE);
+        if (size >= 4)
+            open_interpreter(core, IMAGE_BASE + take_number(&end, 4), message, MESSAGE_SIZE);
         pyunw_unload_core(core);
     }
     free(message);

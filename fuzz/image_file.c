@@ -97,6 +97,20 @@ static int read_image(void *context, pyunw_addr address, void *buffer, size_t si
     return 0;
 }
 
+/* Hints are guesses: any address may come, of no size that no structure has. */
+static void expect_image(void *context, pyunw_addr address, size_t size)
+{
+    (void)context;
+    (void)address;
+    REQUIRE(size > 0 && size <= 1 << 20);
+}
+
+static void renew_image(void *context, int purpose)
+{
+    (void)context;
+    REQUIRE(purpose >= PYUNW_FOR_THREADS && purpose <= PYUNW_FOR_CHECK);
+}
+
 static void take_pieces(struct image_file *file, struct input *table, size_t count)
 {
     pyunw_addr end = IMAGE_BASE;
@@ -161,6 +175,10 @@ bool image_file_decode(struct image_file *file, const uint8_t *data, size_t size
     file->image.version = (file->flags & IMAGE_READS_VERSION) != 0 ? 0 : version;
     file->image.free_threaded = (file->flags & IMAGE_FREE_THREADED) != 0;
     file->image.may_change = (file->flags & IMAGE_MAY_CHANGE) != 0;
+    if ((file->flags & IMAGE_TAKES_HINTS) != 0) {
+        file->image.expect = expect_image;
+        file->image.renew = renew_image;
+    }
     if ((file->flags & IMAGE_IN_SEGMENTS) != 0) {
         file->image.segments = file->pieces;
         file->image.segment_count = file->piece_count;

@@ -38,6 +38,7 @@ enum image_flags {
     IMAGE_ENDLESS = 8,        /* behind each piece words are made up: 0, small numbers, and places in the image */
     IMAGE_IN_SEGMENTS = 16,   /* read from segments, without a reader */
     IMAGE_READS_VERSION = 32, /* version 0: the image itself tells (3.13+) */
+    IMAGE_TAKES_HINTS = 64,   /* its reader is told what will be read */
 };
 
 struct image_file {

@@ -58,7 +58,7 @@ static void mutate_head(uint8_t *data, uint64_t *random)
 {
     size_t at = next_random(random) % 3;
     if (at == 0)
-        data[1] ^= (uint8_t)(1u << (next_random(random) % 6));
+        data[1] ^= (uint8_t)(1u << (next_random(random) % 7));
     else if (at == 1)
         data[2 + next_random(random) % 2] = (uint8_t)next_random(random);
     else

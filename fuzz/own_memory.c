@@ -9,11 +9,13 @@
 #include "ask_bounds.h"
 #include "fuzz.h"
 #include "image_file.h"
-#include "target.h"
+#include "thread.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
 enum { PAGE = 4096, THREADS_MAX = 4, FRAMES_MAX = 24, OUTPUT_SIZE = 1 << 18, ADDRESSES = 1 << 26 };
 
@@ -146,13 +148,25 @@ static void require_alike(const struct answers *one, const struct answers *other
 
 /* ---- The target ---- */
 
-/* The calling thread is the one whose thread state stands at file->object, if one does. */
-static void become_thread(struct target *own, pyunw_addr tstate)
+/*
+ * The calling thread is the one whose thread state stands at file->object, if one does: it has its pthread_t, the
+ * kernel's number of this one, and a name of any bytes.
+ */
+static void become_thread(struct target *own, const struct image_file *file)
 {
+    const struct layout_thread *at = &own->layout.at.thread;
     struct memory memory = pyunw_safe_memory(own);
+    char name[16] = "";
     uint64_t id = 0;
-    if (tstate != 0 && pyunw_read_u64(&memory, tstate + own->layout.at.thread.thread_id, &id) == 0)
-        own->thread_offset = (int64_t)(id - thread_pointer());
+    if (file->object == 0 || pyunw_read_u64(&memory, file->object + at->thread_id, &id) < 0)
+        return;
+    own->thread_offset = (int64_t)(id - thread_pointer());
+    if (at->native_thread_id != 0 && pyunw_read_u64(&memory, file->object + at->native_thread_id, &id) == 0) {
+        id = (uint64_t)gettid();
+        memcpy((void *)(uintptr_t)(file->object + at->native_thread_id), &id, sizeof id);
+    }
+    memcpy(name, file->bytes, file->size < sizeof name - 1 ? (size_t)file->size : sizeof name - 1);
+    (void)prctl(PR_SET_NAME, name);
 }
 
 static void ask_in_way(const pyunw_target *opened, const struct image_file *file, enum pyunw_memory memory,
@@ -163,8 +177,30 @@ static void ask_in_way(const pyunw_target *opened, const struct image_file *file
     own->memory = (uint8_t)memory;
     own->guard = (uint8_t)guard;
     memset(&own->image, 0, sizeof own->image);
-    become_thread(own, file->object);
+    become_thread(own, file);
     ask_own(&handle, file->object, answers);
+}
+
+/*
+ * May it be read by plain loads, as pyunwind.h allows? The calling thread's stack is whole, and who holds the GIL is
+ * one of the thread states.
+ */
+static bool may_be_trusted(const pyunw_target *opened, const struct answers *answers)
+{
+    pyunw_target handle = *opened;
+    struct target *own = (struct target *)(void *)&handle;
+    pyunw_addr main_interpreter = 0;
+    pyunw_addr holder = 0;
+    own->memory = PYUNW_MEMORY_GUARDED;
+    own->guard = PYUNW_GUARD_READV;
+    struct memory memory = pyunw_safe_memory(own);
+    if (answers->current != 0 || pyunw_check_runtime(own, &memory, &main_interpreter) < 0 ||
+        pyunw_gil_holder(own, &memory, main_interpreter, &holder) < 0)
+        return false;
+    bool listed = holder == 0;
+    for (int n = 0; n < answers->thread_count && n < THREADS_MAX; n++)
+        listed = listed || answers->threads[n] == holder;
+    return listed;
 }
 
 static void ask_in_all_ways(const pyunw_target *opened, const struct image_file *file)
@@ -181,6 +217,10 @@ static void ask_in_all_ways(const pyunw_target *opened, const struct image_file 
     ask_in_way(opened, file, PYUNW_MEMORY_TRAPPED, PYUNW_GUARD_READV, &others);
     if (whole)
         require_frames_alike(&first, &others);
+    if (!whole || !may_be_trusted(opened, &first))
+        return;
+    ask_in_way(opened, file, PYUNW_MEMORY_DIRECT, PYUNW_GUARD_READV, &others);
+    require_frames_alike(&first, &others);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -2,7 +2,7 @@
  * snapshot PID QUESTION OUTPUT [OBJECT]: write what answering a question reads of a process as an image file
  * (image_file.h), which is an input of the fuzz targets.
  *
- * QUESTION: threads, values, writers: what ask.h asks; object: only the one at OBJECT, a hexadecimal address;
+ * QUESTION: threads, values: what ask.h asks; object: only the one at OBJECT, a hexadecimal address;
  * exception: likewise, described as one; offsets: no image, but its _Py_DebugOffsets.
  */
 #include "ask.h"
@@ -245,7 +245,7 @@ static void write_offsets(const struct snapshot *snapshot, pyunw_addr runtime, c
 
 /* ---- Asking ---- */
 
-static void ask(const pyunw_target *target, const struct snapshot *snapshot, const char *question, pyunw_addr object)
+static void ask(const pyunw_target *target, struct snapshot *snapshot, const char *question, pyunw_addr object)
 {
     char text[4000];
     struct asked asked = {.target = target, .reads = &snapshot->reads, .steady = true};
@@ -254,7 +254,7 @@ static void ask(const pyunw_target *target, const struct snapshot *snapshot, con
     if (strcmp(question, "threads") == 0) {
         ask_threads(&asked, object);
     } else if (strcmp(question, "values") == 0) {
-        ask_values(&asked, object);
+        ask_values(&asked, object, 0);
     } else if (strcmp(question, "object") == 0) {
         (void)pyunw_describe_value(target, object, NULL, text, sizeof text, NULL);
         if (pyunw_namespace_begin(target, object, &cursor) == 0)
@@ -262,7 +262,8 @@ static void ask(const pyunw_target *target, const struct snapshot *snapshot, con
     } else if (strcmp(question, "exception") == 0) {
         pyunw_exception exception = {.object = object, .flags = PYUNW_EXCEPTION_RAISED};
         pyunw_exception_text described;
-        if (!read_process(snapshot->pid, object + 8, &exception.type, 8))
+        pyunw_addr type_at = object + open_target(target)->layout.at.object.type;
+        if (read_recorded(snapshot, type_at, &exception.type, sizeof exception.type) < 0)
             fail("no such object");
         (void)pyunw_describe_exception(target, &exception, &described);
     } else {
@@ -285,6 +286,17 @@ static void record(struct snapshot *snapshot, pyunw_image *image, const char *qu
         ask(&target, snapshot, question, object);
         pyunw_close(&target);
     }
+}
+
+static pyunw_addr main_thread(const pyunw_target *target)
+{
+    pyunw_thread_cursor cursor;
+    pyunw_thread thread = {0};
+    if (pyunw_threads_begin(target, &cursor) == 0) {
+        while (pyunw_threads_next(&cursor, &thread) == 1 && (thread.flags & PYUNW_THREAD_MAIN) == 0)
+            continue;
+    }
+    return thread.tstate;
 }
 
 int main(int argc, char **argv)
@@ -312,6 +324,8 @@ int main(int argc, char **argv)
         .code_type = info.code_type,
         .text_type = open_target(&target)->text_type,
     };
+    if (object == 0)
+        object = main_thread(&target);
     pyunw_close(&target);
     if (strcmp(argv[2], "offsets") == 0) {
         write_offsets(&snapshot, image.runtime, argv[3]);

@@ -79,6 +79,10 @@ def astral():
     named("größe_𐐀", "😀.py")
 
 
+def quoted():
+    named("plain", 'quote"\\\\back\t.py')
+
+
 def surrogate():
     named("plain", "lone\udc80.py")
 
@@ -269,7 +273,7 @@ def errors():
     stand()
 
 
-SCENES = [plain, kinds, from_c, module, deep, many_lines, latin, wide, astral, surrogate, long_names, threads,
+SCENES = [plain, kinds, from_c, module, deep, many_lines, latin, wide, astral, surrogate, quoted, long_names, threads,
           interpreters]
 VALUE_SCENES = [call_arguments, class_body, comprehension, numbers, texts, containers, instances, handled, nested]
 

@@ -6,6 +6,7 @@
 #include "ask.h"
 #include "fuzz.h"
 #include "image_file.h"
+#include "target.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -17,7 +18,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct asked asked = {.target = &target};
         asked.reads = file.image.read != NULL ? &file.reads : NULL;
         asked.steady = image_file_is_steady(&file);
-        ask_values(&asked, file.object);
+        const struct target *opened = open_target(&target);
+        struct memory memory = pyunw_safe_memory(opened);
+        pyunw_addr type = 0;
+        if (pyunw_read_u64(&memory, file.object + opened->layout.at.object.type, &type) < 0)
+            type = 0;
+        asked.seen = file.reads;
+        ask_values(&asked, file.object, type);
         pyunw_close(&target);
     }
     image_file_free(&file);

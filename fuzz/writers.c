@@ -128,7 +128,10 @@ static void write_text_threads(struct asked *asked, pyunw_addr current)
     (void)bounded(asked, READS_OF_WRITER,
                   pyunw_write_text_threads_with(asked->target, output_begin(OUTPUT_SIZE), &options));
     require_plain();
-    options = (pyunw_text_options){.size = sizeof options, .hidden = &current, .hidden_count = 1};
+    pyunw_raw_frame innermost = {0};
+    (void)pyunw_walk(asked->target, current, &innermost, 1, NULL);
+    asked->seen = asked->reads != NULL ? *asked->reads : 0;
+    options = (pyunw_text_options){.size = sizeof options, .hidden = &innermost.code, .hidden_count = 1};
     (void)bounded(asked, READS_OF_WRITER,
                   pyunw_write_text_with(asked->target, output_begin(OUTPUT_SIZE), current, &options));
     require_plain();

@@ -177,6 +177,16 @@ static void put_str(struct describer *describer, pyunw_addr object)
 
 /* ---- The type ---- */
 
+/* Is it this string? bytes may hold NULs. */
+static bool is_string(const char *bytes, size_t length, const char *wanted)
+{
+    for (size_t n = 0; n < length; n++) {
+        if (wanted[n] == '\0' || wanted[n] != bytes[n])
+            return false;
+    }
+    return wanted[length] == '\0';
+}
+
 /* Is a str object this ASCII text? 1, 0, or an error. */
 static NOINLINE int is_text(const struct describer *describer, pyunw_addr object, const char *wanted)
 {
@@ -189,11 +199,7 @@ static NOINLINE int is_text(const struct describer *describer, pyunw_addr object
         err = pyunw_text_to_utf8(&text, TEXT_KEEP_BEGINNING, bytes, sizeof bytes, &length, &cut);
     if (err < 0)
         return err;
-    /* Not by memcmp(): what is wanted may be the shorter one. */
-    size_t same = 0;
-    while (same < length && wanted[same] != '\0' && bytes[same] == wanted[same])
-        same++;
-    return !cut && same == length && wanted[same] == '\0';
+    return !cut && is_string(bytes, length, wanted);
 }
 
 /* __module__ of a class, from its namespace: 0 or an error, also where it has none. */

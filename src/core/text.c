@@ -68,7 +68,8 @@ int pyunw_text_open(const struct target *target, const struct memory *memory, py
     }
     if (!ready)
         return open_wide(target, text->buffer, bound, text);
-    if (text->length >= bound || (text->width != 1 && text->width != 2 && text->width != 4))
+    bool has_width = text->width == 1 || (!text->ascii && (text->width == 2 || text->width == 4));
+    if (text->length >= bound || !has_width)
         return PYUNW_ERR_CORRUPT;
     if (!compact) {
         text->data = word_of(text->buffer, at->any_data);

@@ -277,6 +277,10 @@ static void wait_for_events(struct monitor *monitor)
     if (rest > watchdog_longest())
         rest = watchdog_longest();
     int count = epoll_wait(monitor->events, events, EVENTS, rest > 0 ? (int)rest : 0);
+    if (count < 0 && errno != EINTR) {
+        (void)poll(NULL, 0, LOOK_FIRST); /* a sandbox forbids it: then each moment anew */
+        on_signals(monitor);
+    }
     for (int n = 0; n < count; n++) {
         if ((pid_t)events[n].data.u64 == EVENT_SIGNALS)
             on_signals(monitor);

@@ -284,8 +284,12 @@ int pyunw_open_core(pyunw_target *target, const pyunw_core *core, const pyunw_op
     if (target == NULL)
         return PYUNW_ERR_ARGUMENT;
     memset(target, 0, sizeof *target);
-    if (core == NULL || options->size < offsetof(pyunw_options, room) || (options->runtime & 7) != 0)
+    /* What the caller's structure does not have is not looked at, the message's place among it. */
+    if (options->size < offsetof(pyunw_options, room))
         return PYUNW_ERR_ARGUMENT;
+    if (core == NULL || (options->runtime & 7) != 0)
+        return pyunw_refuse(options, PYUNW_ERR_ARGUMENT, "asked for %s, runtime %#llx",
+                            core == NULL ? "no core file" : "a core file", (unsigned long long)options->runtime);
     void *context = (void *)(uintptr_t)core; /* it is only read */
     const struct source source = {.maps = &core->maps,
                                   .read = pyunw_core_read_image,

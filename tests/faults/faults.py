@@ -10,11 +10,14 @@ process makes while it executes pyunwind. What a run has to be like is for each 
 import collections
 import errno
 import fcntl
+import json
 import os
+import random
 import re
 import subprocess
 import sys
 import time
+import zlib
 
 SOURCE = os.environ["PYUNWIND_SOURCE"]
 BUILD = os.environ["PYUNWIND_BUILD"]
@@ -25,9 +28,11 @@ from calls import ERRORS, NOT_FAILED  # noqa: E402
 from compile import COMPILER, compile_program, compile_shared  # noqa: E402
 
 COMMAND = os.path.join(BUILD, "pyunwind")
-LIMIT = 60  # seconds of one run: then it hangs. The longest limit of pyunwind's own is 10
-FAIL = compile_program("fail", os.path.join(HERE, "fail.c"))
-BEGIN = compile_shared("libbegin", os.path.join(HERE, "begin.c"))
+LIMIT = int(os.environ.get("FAULTS_LIMIT", "60"))  # seconds of one run: then it hangs. The longest limit of pyunwind's own is 10
+with open(os.path.join(HERE, "filter.h"), "rb") as header:  # another one makes other programs
+    FILTER = "-DFILTER=%d" % zlib.crc32(header.read())
+FAIL = compile_program("fail", os.path.join(HERE, "fail.c"), flags=["-I" + HERE, FILTER])
+BEGIN = compile_shared("libbegin", os.path.join(HERE, "begin.c"), flags=["-I" + HERE, FILTER])
 
 Call = collections.namedtuple("Call", "process program part name nth")
 
@@ -149,7 +154,38 @@ def chosen_occurrences(calls, every):
                 yield call
 
 
-def faults(calls, every=False, errors="one"):
+ALL = bool(os.environ.get("FAULTS_ALL"))  # tests/faults/run --all
+
+
+def share():
+    """
+    (this interpreter's, of how many): each has one part of the faults, so that all of them together are the whole. A
+    test that runs alone has the whole.
+    """
+    path = os.environ.get("PYUNWIND_PYTHONS")
+    if ALL or path is None or os.environ.get("FAULTS_WHOLE"):
+        return 0, 1
+    with open(path, encoding="utf-8") as file:
+        known = [os.path.realpath(python["executable"]) for python in json.load(file)]
+    own = os.path.realpath(sys.executable)
+    return (known.index(own), len(known)) if own in known else (0, 1)
+
+
+def faults(calls):
+    """This interpreter's share of all_faults(); in another order each time where there is not time for all."""
+    mine, count = share()
+    mine = [fault for number, fault in enumerate(all_faults(calls, ALL, "all" if ALL else "one"))
+            if number % count == mine]
+    until = float(os.environ.get("FAULTS_UNTIL", "inf"))
+    if until != float("inf"):
+        random.Random(int(time.time())).shuffle(mine)
+    for fault in mine:
+        if time.time() > until:
+            return
+        yield fault
+
+
+def all_faults(calls, every, errors):
     """
     (call, error) for each fault. every: all occurrences; errors: "all", or "one" for each call, in turn. The first of a
     name also fails for ever.
