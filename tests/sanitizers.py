@@ -7,6 +7,7 @@ that it started. Runs on the Python that runs tests/run.
 """
 
 import contextlib
+import fnmatch
 import functools
 import os
 import shlex
@@ -49,8 +50,18 @@ SKIPPED = {
     "promise/stack_bound": "a function that is sanitized needs more stack",
     "valgrind/command": "valgrind does not run what is sanitized",
     "threads/threads": "it is sanitized already, by ThreadSanitizer",
+    "promise/heap_lock": "the heap that it locks is not the sanitizer's",
+    "promise/hooks": "it closes all foreign code, the sanitizers' included",
+    "faults/*": "the system calls that are failed are the sanitizers', too",
+    "flips/flips": "it loads and damages whatever lies at an address",
+    "fuzz/*": "it is sanitized already",
     "lint/lint": "it reads sources and runs nothing",
 }
+
+
+def reason_to_skip(name):
+    """Why a test is not run sanitized, or None."""
+    return next((reason for pattern, reason in SKIPPED.items() if fnmatch.fnmatchcase(name, pattern)), None)
 
 
 def environment(build, reports):

@@ -1,7 +1,7 @@
 /*
- * What AddressSanitizer is asked for where a process has no ASAN_OPTIONS: the crash tracker's sidecar, whose environment
- * holds nothing that pyunwind does not need. What it finds goes where tests/sanitizers.py looks for it. Leaks are looked
- * for by ptrace(2), which some of those crashes have forbidden: tests/valgrind does it.
+ * What AddressSanitizer is asked for where a process has no ASAN_OPTIONS: the crash tracker's sidecar, whose
+ * environment holds nothing that pyunwind does not need. What it finds goes where tests/sanitizers.py looks for it.
+ * Leaks are looked for by ptrace(2), which some of those crashes have forbidden: tests/valgrind does it.
  */
 const char *__asan_default_options(void);
 
