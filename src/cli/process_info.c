@@ -15,6 +15,15 @@
 #include <time.h>
 #include <unistd.h>
 
+static ssize_t read_again(int fd, char *text, size_t size)
+{
+    ssize_t n;
+    do
+        n = read(fd, text, size);
+    while (n < 0 && errno == EINTR);
+    return n;
+}
+
 static char *read_file(const char *path, bool in_pieces, size_t *size)
 {
     enum { LONG_FILE = 1 << 24 };
@@ -23,27 +32,33 @@ static char *read_file(const char *path, bool in_pieces, size_t *size)
     *size = 0;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     char *text = fd >= 0 ? malloc(room) : NULL;
-    while (text != NULL && (n = read(fd, text + *size, room - *size - 1)) > 0) {
+    int error = errno;
+    while (text != NULL && (n = read_again(fd, text + *size, room - *size - 1)) > 0) {
         *size += (size_t)n;
         /* The kernel gives all that there is, of the files of /proc that are no lists. */
         if (*size + 1 < room && !in_pieces)
             break;
         if (*size + 1 < room)
             continue;
-        char *grown = room < LONG_FILE ? realloc(text, room * 2) : NULL;
+        if (room >= LONG_FILE)
+            break;
+        char *grown = realloc(text, room * 2);
+        n = grown != NULL ? n : -1;
         if (grown == NULL)
             break;
         text = grown;
         room *= 2;
     }
+    error = n < 0 ? errno : error;
     if (fd >= 0)
         (void)close(fd);
     if (n < 0) {
         free(text);
-        return NULL;
+        text = NULL;
     }
     if (text != NULL)
         text[*size] = '\0';
+    errno = error;
     return text;
 }
 
@@ -107,6 +122,8 @@ static bool read_stat(const char *path, struct stat_fields *fields)
     char *text = read_whole_file(path, &size);
     *fields = (struct stat_fields){0};
     bool good = text != NULL && parse_stat(text, fields, NULL);
+    if (text != NULL && !good)
+        errno = EIO;
     free(text);
     return good;
 }
@@ -156,7 +173,7 @@ static void close_later(struct open_files *files, int fd)
         close_files(files);
 }
 
-/* False where it has ended meanwhile. */
+/* False where it has ended meanwhile, or cannot be read: errno. */
 static bool read_task(int folder, const char *name, struct open_files *files, struct task *task)
 {
     char path[64];
@@ -170,17 +187,20 @@ static bool read_task(int folder, const char *name, struct open_files *files, st
     }
     if (fd < 0)
         return false;
-    ssize_t size = read(fd, text, sizeof text - 1);
+    ssize_t size = read_again(fd, text, sizeof text - 1);
+    int error = errno;
     close_later(files, fd);
+    errno = size == 0 ? ESRCH : error;
     if (size <= 0)
         return false;
     text[size] = '\0';
+    errno = EIO;
     bool good = parse_stat(text, &fields, task);
     task->state = fields.state;
     return good;
 }
 
-/* The number in the innermost pid namespace: the last of NSpid. */
+/* The number in the innermost pid namespace: the last of NSpid. 0: it cannot be read (errno). */
 static pid_t read_inner_id(pid_t pid, pid_t id)
 {
     char path[64];
@@ -188,7 +208,7 @@ static pid_t read_inner_id(pid_t pid, pid_t id)
     (void)snprintf(path, sizeof path, "/proc/%d/task/%d/status", (int)pid, (int)id);
     char *text = read_whole_file(path, &size);
     char *line = text != NULL ? strstr(text, "\nNSpid:") : NULL;
-    pid_t inner = id;
+    pid_t inner = text != NULL ? id : 0;
     if (line != NULL) {
         line[1 + strcspn(line + 1, "\n")] = '\0';
         const char *last = strrchr(line, '\t');
@@ -212,6 +232,26 @@ static bool add_task(struct process_info *info, size_t *room, const struct task 
     return true;
 }
 
+bool has_ended_by(int error)
+{
+    return error == ENOENT || error == ESRCH;
+}
+
+/* What has ended since the list was read is none of the tasks. False where one is missing for another reason. */
+static bool take_task(struct process_info *info, DIR *folder, const char *name, struct open_files *files, bool renumber,
+                      size_t *room)
+{
+    struct task task = {.id = (pid_t)strtol(name, NULL, 10)};
+    if (task.id <= 0)
+        return true;
+    if (!read_task(dirfd(folder), name, files, &task))
+        return has_ended_by(errno);
+    task.inner_id = renumber ? read_inner_id(info->pid, task.id) : task.id;
+    if (task.inner_id == 0)
+        return has_ended_by(errno);
+    return add_task(info, room, &task);
+}
+
 static bool read_tasks(struct process_info *info)
 {
     char path[64];
@@ -221,18 +261,21 @@ static bool read_tasks(struct process_info *info)
     DIR *folder = opendir(path);
     if (folder == NULL)
         return false;
-    bool other_namespace = read_inner_id(info->pid, info->pid) != info->pid;
+    pid_t inner = read_inner_id(info->pid, info->pid);
+    good = inner != 0;
     struct open_files files = {0};
-    for (struct dirent *entry = readdir(folder); entry != NULL && good; entry = readdir(folder)) {
-        struct task task = {.id = (pid_t)strtol(entry->d_name, NULL, 10)};
-        if (task.id <= 0 || !read_task(dirfd(folder), entry->d_name, &files, &task))
-            continue;
-        task.inner_id = other_namespace ? read_inner_id(info->pid, task.id) : task.id;
-        good = add_task(info, &room, &task);
+    while (good) {
+        errno = 0;
+        struct dirent *entry = readdir(folder);
+        good = entry != NULL ? take_task(info, folder, entry->d_name, &files, inner != info->pid, &room) : errno == 0;
+        if (entry == NULL)
+            break;
     }
+    int error = errno;
     close_files(&files);
     (void)closedir(folder);
-    return good;
+    errno = good ? ESRCH : error; /* one without a task has ended */
+    return good && info->task_count > 0;
 }
 
 /* ---- The process ---- */
@@ -251,8 +294,10 @@ bool process_info_read(pid_t pid, struct process_info *info)
     char path[64];
     struct stat_fields fields;
     *info = (struct process_info){.pid = pid};
-    if (!read_process_stat(pid, &fields))
+    if (!read_process_stat(pid, &fields)) {
+        info->error = errno;
         return false;
+    }
     info->parent = fields.parent;
     info->start = fields.start;
     info->program = fields.program;
@@ -261,7 +306,9 @@ bool process_info_read(pid_t pid, struct process_info *info)
     info->control_group = control_group_read(pid);
     (void)snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);
     info->command = read_whole_file(path, &info->command_size);
-    return info->command != NULL && read_tasks(info);
+    if (info->command == NULL || !read_tasks(info))
+        info->error = errno;
+    return info->error == 0;
 }
 
 void process_info_free(struct process_info *info)
@@ -318,8 +365,10 @@ pid_t process_parent(pid_t pid)
 enum process_fate process_info_fate(const struct process_info *info)
 {
     struct stat_fields fields;
-    if (!read_process_stat(info->pid, &fields) || fields.start != info->start || fields.state == 'Z' ||
-        fields.state == 'X' || !fields.has_memory)
+    bool good = read_process_stat(info->pid, &fields);
+    if (!good && !has_ended_by(errno))
+        return PROCESS_UNKNOWN;
+    if (!good || fields.start != info->start || fields.state == 'Z' || fields.state == 'X' || !fields.has_memory)
         return PROCESS_ENDED;
     return fields.program == info->program ? PROCESS_GOES_ON : PROCESS_REPLACED_PROGRAM;
 }

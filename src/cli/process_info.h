@@ -30,9 +30,10 @@ struct process_info {
     char *control_group; /* its path; NULL: unknown */
     struct task *tasks;
     size_t task_count;
+    int error; /* errno: why something above is missing, ENOENT or ESRCH where the process has ended; 0: nothing is */
 };
 
-/* False where the process has ended, or memory is short. What was read is to be freed, also after false. */
+/* False where not all could be read, for which error says why. What was read is to be freed, also after false. */
 bool process_info_read(pid_t pid, struct process_info *info);
 
 void process_info_free(struct process_info *info);
@@ -51,11 +52,15 @@ enum process_fate {
     PROCESS_GOES_ON,
     PROCESS_REPLACED_PROGRAM, /* it executes another: nothing that was read before is there any more */
     PROCESS_ENDED,
+    PROCESS_UNKNOWN, /* it cannot be looked at again: errno says why */
 };
 
 enum process_fate process_info_fate(const struct process_info *info);
 
-/* The whole of a file, with a NUL behind it, to be freed; *size without that. NULL where it cannot be read. */
+/* What a process's files in /proc say when it has ended: before it was asked, or meanwhile. */
+bool has_ended_by(int error);
+
+/* The whole of a file, with a NUL behind it, to be freed; *size without that. NULL (errno) where it cannot be read. */
 char *read_whole_file(const char *path, size_t *size);
 
 /* The same of a file that the kernel gives in pieces, as a list of mappings. */

@@ -6,6 +6,7 @@
 #include "native_ids.h"
 #include "native_stacks.h"
 
+#include <errno.h>
 #include <pyunwind_remote.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -240,6 +241,14 @@ static bool say(char *message, size_t size, pid_t pid, const char *what)
     return false;
 }
 
+static bool say_unread(struct snapshot *snapshot, int error, char *message, size_t size)
+{
+    snapshot->error = PYUNW_ERR_SYSTEM;
+    (void)snprintf(message, size, "what /proc tells of process %d could not be read: %s", (int)snapshot->info.pid,
+                   strerror(error));
+    return false;
+}
+
 static bool has_threads(const struct snapshot *snapshot, char *message, size_t size)
 {
     if (snapshot->list_error == 0 || snapshot->thread_count > 0)
@@ -275,6 +284,8 @@ static bool read_once(pid_t pid, const struct standing *standing, struct snapsho
                              .room_size = sizeof room};
     message[0] = '\0';
     bool alive = process_info_read(pid, &snapshot->info);
+    if (!alive && !has_ended_by(snapshot->info.error))
+        return say_unread(snapshot, snapshot->info.error, message, message_size);
     int err = standing != NULL ? pyunw_open_paused(&target, standing->pause, &options)
                                : pyunw_open_pid(&target, pid, &options);
     snapshot->error = err;
@@ -309,7 +320,13 @@ bool snapshot_read(pid_t pid, const struct standing *standing, bool with_locals,
         *snapshot = (struct snapshot){.with_locals = with_locals};
         bool good = read_once(pid, standing, snapshot, message, message_size);
         bool opened = snapshot->version != 0;
+        if (!good && snapshot->error == PYUNW_ERR_SYSTEM)
+            return false;
         enum process_fate fate = process_info_fate(&snapshot->info);
+        if (fate == PROCESS_GOES_ON && good && snapshot->info.error != 0)
+            return say_unread(snapshot, snapshot->info.error, message, message_size);
+        if (fate == PROCESS_UNKNOWN && good)
+            return say_unread(snapshot, errno, message, message_size);
         if (fate == PROCESS_ENDED && opened) {
             snapshot->error = PYUNW_ERR_NO_PROCESS;
             return say(message, message_size, pid, "ended while it was read");

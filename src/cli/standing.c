@@ -75,7 +75,8 @@ void standing_tell_states(const struct standing *standing, struct process_info *
         const struct task *before = process_info_task(&standing->before, (uint64_t)task->inner_id);
         if (task->state != 't')
             continue;
-        task->state = 'R'; /* one that was just started runs */
+        /* One that was just started runs. Where not all could be looked at before, it may be any. */
+        task->state = standing->before.error == 0 ? 'R' : '\0';
         if (before != NULL)
             task->state = before->state;
     }

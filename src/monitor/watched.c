@@ -154,6 +154,7 @@ bool watched_look_at(struct watched *watched)
             return false;
         break;
     case PROCESS_GOES_ON:
+    case PROCESS_UNKNOWN:
         break;
     }
     watched->is_python = watched->is_python || has_python(watched);
