@@ -51,13 +51,20 @@ int pyunw_process_status_read(pid_t pid, struct process_status *status)
     FILE *file = fopen(path, "re");
     if (file == NULL) {
         /* Without /proc nothing can be said of any process. */
-        return access("/proc/self/status", R_OK) == 0 ? err_from_errno(errno) : PYUNW_ERR_SYSTEM;
+        int error = errno;
+        bool has_proc = access("/proc/self/status", R_OK) == 0;
+        errno = error;
+        return has_proc ? err_from_errno(error) : PYUNW_ERR_SYSTEM;
     }
     /* Nothing of interest stands behind the size of its memory, and each read of the file costs a call. */
     (void)setvbuf(file, buffer, _IOFBF, sizeof buffer);
     while (!status->has_memory && fgets(line, sizeof line, file) != NULL)
         take_line(line, status);
+    int error = ferror(file) ? errno : 0;
     (void)fclose(file);
+    errno = error;
+    if (error != 0)
+        return err_from_errno(error);
     return status->group != 0 ? PYUNW_OK : PYUNW_ERR_NO_PROCESS;
 }
 

@@ -54,7 +54,8 @@ static bool is_held(const struct pyunw_pause *pause, pid_t task)
 static bool has_ended(pid_t task)
 {
     struct process_status status;
-    return pyunw_process_status_read(task, &status) < 0 || status.state == 'Z' || status.state == 'X';
+    int err = pyunw_process_status_read(task, &status);
+    return err == PYUNW_ERR_NO_PROCESS || (err == PYUNW_OK && (status.state == 'Z' || status.state == 'X'));
 }
 
 /* The signal that a standing task is to go on with, mostly 0; -1: it does not stand. */
@@ -103,6 +104,14 @@ static int seize(struct pyunw_pause *pause, pid_t task)
     return 1;
 }
 
+static int refuse_tasks(const struct pyunw_pause *pause, int error)
+{
+    if (error == ENOENT || error == ESRCH)
+        return pyunw_refuse(pause->options, PYUNW_ERR_NO_PROCESS, "process %d has ended", (int)pause->pid);
+    return pyunw_refuse(pause->options, PYUNW_ERR_SYSTEM, "the threads of process %d cannot be listed: %s",
+                        (int)pause->pid, strerror(error));
+}
+
 /* How many there were that were not held. */
 static int seize_new(struct pyunw_pause *pause)
 {
@@ -112,8 +121,14 @@ static int seize_new(struct pyunw_pause *pause)
     (void)snprintf(path, sizeof path, "/proc/%d/task", (int)pause->pid);
     DIR *folder = opendir(path);
     if (folder == NULL)
-        return pyunw_refuse(pause->options, PYUNW_ERR_NO_PROCESS, "process %d has ended", (int)pause->pid);
-    for (struct dirent *entry = readdir(folder); entry != NULL && result >= 0; entry = readdir(folder)) {
+        return refuse_tasks(pause, errno);
+    int error = 0;
+    while (result >= 0) {
+        errno = 0;
+        struct dirent *entry = readdir(folder);
+        error = errno;
+        if (entry == NULL)
+            break;
         pid_t task = (pid_t)strtol(entry->d_name, NULL, 10);
         if (task <= 0 || is_held(pause, task))
             continue;
@@ -121,6 +136,8 @@ static int seize_new(struct pyunw_pause *pause)
         seized += result;
     }
     (void)closedir(folder);
+    if (result >= 0 && error != 0)
+        return refuse_tasks(pause, error);
     return result < 0 ? result : seized;
 }
 
