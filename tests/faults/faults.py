@@ -1,0 +1,191 @@
+"""
+Run a command many times, and let another of its system calls fail each time: which calls there are is learned from a run
+in which none does. The calls are held by a seccomp filter (fail.c), so that the command may trace and execute what it
+likes. Runs on CPython 3.8 to 3.15.
+
+A call is named as PROCESS:PROGRAM:PART:NAME:NTH, as `0:pyunwind:own:openat:3`: the third openat(2) that the first
+process makes while it executes pyunwind. What a run has to be like is for each test to say.
+"""
+
+import collections
+import os
+import re
+import subprocess
+import sys
+import time
+
+SOURCE = os.environ["PYUNWIND_SOURCE"]
+BUILD = os.environ["PYUNWIND_BUILD"]
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(SOURCE, "tests", "support"))
+
+from calls import ERRORS, NOT_FAILED  # noqa: E402
+from compile import COMPILER, compile_program, compile_shared  # noqa: E402
+
+COMMAND = os.path.join(BUILD, "pyunwind")
+LIMIT = 60  # seconds of one run: then it hangs. The longest limit of pyunwind's own is 10
+FAIL = compile_program("fail", os.path.join(HERE, "fail.c"))
+BEGIN = compile_shared("libbegin", os.path.join(HERE, "begin.c"))
+
+Call = collections.namedtuple("Call", "process program part name nth")
+
+
+def call_numbers():
+    """Of this machine, by name: as the compiler's headers have them."""
+    done = subprocess.run(COMPILER + ["-E", "-dM", "-include", "sys/syscall.h", "-xc", "/dev/null"],
+                          stdout=subprocess.PIPE, check=True)
+    return {name: int(number) for name, number in re.findall(r"#define __NR_(\w+) (\d+)\n", done.stdout.decode())}
+
+
+NUMBERS = call_numbers()
+NAMES = {number: name for name, number in NUMBERS.items()}
+
+
+class Run:
+    """What became of a command."""
+
+    def __init__(self, fault):
+        self.fault = fault  # None, or text for messages
+        self.hit = self.late = False
+        self.status = None  # of wait(2)
+        self.left = 0  # processes
+        self.calls = []
+        self.output = self.errors = b""
+        self.seconds = 0.0
+
+    def code(self):
+        """As subprocess has it."""
+        if self.status is None:
+            return None
+        return -os.WTERMSIG(self.status) if os.WIFSIGNALED(self.status) else os.WEXITSTATUS(self.status)
+
+    def describe(self):
+        return "%s: status %s, left %d, output %r, errors %r" % (
+            self.fault, "none: it hangs" if self.late else self.code(), self.left, self.output[:600], self.errors[:600])
+
+
+def run(command, mark="start", call=None, error=None, environment=None, limit=LIMIT, cwd=None):
+    """error: the name of an errno, `short`, or either with a + behind it: also of all later calls of this name."""
+    log = os.path.join(os.getcwd(), "fail.log")
+    arguments = [FAIL, log, str(limit), mark]
+    fault = None
+    if call is not None:
+        name = error.rstrip("+")
+        number = "short" if name == "short" else str(-getattr(__import__("errno"), name))
+        fault = "%d:%s:%s:%s:%d%s %s" % (call + ("+" if error.endswith("+") else "", name))
+        arguments.append("%d:%s:%s:%d:%d%s:%s" % (call.process, call.program, call.part, NUMBERS[call.name], call.nth,
+                                                  "+" if error.endswith("+") else "", number))
+    result = Run(fault)
+    started = time.monotonic()
+    with open("output", "w+b") as output, open("errors", "w+b") as errors:  # files: who stays behind keeps none waiting
+        done = subprocess.run(arguments + ["--"] + [str(word) for word in command], stdin=subprocess.DEVNULL,
+                              stdout=output, stderr=errors, env=environment, cwd=cwd)
+        output.seek(0)
+        errors.seek(0)
+        result.output, result.errors = output.read(), errors.read()
+    result.seconds = time.monotonic() - started
+    if done.returncode != 0:
+        raise AssertionError("fail: %r" % result.errors)
+    with open(log, encoding="ascii") as file:
+        for line in file:
+            take_line(result, line.split())
+    return result
+
+
+def take_line(result, words):
+    if words[0] == "call":
+        name = NAMES.get(int(words[4]), words[4])
+        result.calls.append(Call(int(words[1]), words[2], words[3], name, int(words[5])))
+    elif words[0] == "hit":
+        result.hit = True
+    elif words[0] == "late":
+        result.late = True
+    elif words[0] == "ended":
+        result.status = int(words[1])
+    elif words[0] == "left":
+        result.left = int(words[1])
+
+
+def may_hold():
+    """None, or why no call can be held here."""
+    try:
+        run(["true"])
+        return None
+    except AssertionError as error:
+        return str(error)
+
+
+# ---- Which are to fail ----------------------------------------------------------------------------------------------
+
+
+# Who asks again until it works would do so for ever.
+NEVER_FOR_EVER = {"futex", "nanosleep", "clock_nanosleep", "poll", "ppoll", "wait4", "waitid", "epoll_wait"}
+
+
+def unknown_names(calls):
+    return sorted({call.name for call in calls} - set(ERRORS) - set(NOT_FAILED))
+
+
+def chosen_occurrences(calls, every):
+    """All of them; or of each name of each process the first three, the last two, and those between at powers of two."""
+    by_name = collections.OrderedDict()
+    for call in calls:
+        if call.name not in NOT_FAILED:
+            by_name.setdefault(call[:4], []).append(call)
+    for group in by_name.values():
+        last = len(group)
+        for at, call in enumerate(group, 1):
+            if every or at <= 3 or at > last - 2 or at & at - 1 == 0:
+                yield call
+
+
+def faults(calls, every=False, errors="one"):
+    """
+    (call, error) for each fault. every: all occurrences; errors: "all", or "one" for each call, in turn. The first of a
+    name also fails for ever.
+    """
+    turn = collections.Counter()
+    for call in chosen_occurrences(calls, every):
+        possible = ERRORS[call.name]
+        if errors == "all":
+            picked = possible
+        else:
+            picked = [possible[turn[call.name] % len(possible)]]
+            turn[call.name] += 1
+        for error in picked:
+            yield call, error
+        if call.nth == 1 and call.name not in NEVER_FOR_EVER:
+            yield call, next(error for error in possible if error != "short") + "+"
+
+
+class Tally:
+    """What a test did, and what was wrong."""
+
+    def __init__(self):
+        self.rows = collections.OrderedDict()  # of what was run: outcomes
+        self.calls = collections.defaultdict(set)
+        self.wrong = []
+        self.runs = 0
+
+    def add(self, what, run, outcome):
+        self.runs += 1
+        self.rows.setdefault(what, collections.Counter())[outcome] += 1
+        if run.fault is not None:
+            self.calls[what].add(run.fault.split(":")[3])
+
+    def check(self, condition, *words):
+        if not condition:
+            self.wrong.append(" ".join(map(str, words)))
+            print("WRONG:", self.wrong[-1][:3000], flush=True)
+        return condition
+
+    def finish(self):
+        for what, outcomes in self.rows.items():
+            told = ", ".join("%d %s" % (count, outcome) for outcome, count in sorted(outcomes.items()))
+            print("%-40s %2d calls, %4d runs: %s" % (what, len(self.calls[what]), sum(outcomes.values()), told))
+        names = set().union(*self.calls.values()) if self.calls else set()
+        if self.wrong:
+            print("%d of %d runs were wrong" % (len(self.wrong), self.runs))
+            return 1
+        print("%d runs, in each a system call failed: %d calls, none did harm" % (self.runs, len(names)))
+        return 0
