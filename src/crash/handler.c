@@ -68,9 +68,11 @@ static void die_by_default(int signal, const siginfo_t *info)
     const struct kernel_sigaction by_default = {0};
     pyunw_crash_end_reports();
     block(signal_bit(signal));
-    (void)raw_syscall4(SYS_rt_sigaction, signal, (long)&by_default, 0, sizeof by_default.mask);
+    long no_default = raw_syscall4(SYS_rt_sigaction, signal, (long)&by_default, 0, sizeof by_default.mask);
     long pid = raw_syscall0(SYS_getpid);
     long thread = raw_syscall0(SYS_gettid);
+    if (no_default < 0) /* a sandbox forbids it: the fault would come to this handler for ever */
+        (void)raw_syscall3(SYS_tgkill, pid, thread, SIGKILL);
     if (raw_syscall4(SYS_rt_tgsigqueueinfo, pid, thread, signal, (long)info) < 0)
         (void)raw_syscall3(SYS_tgkill, pid, thread, signal); /* a sandbox may forbid the one and not the other */
 }
