@@ -101,7 +101,7 @@ static void execute(void *argument)
 
 /* ---- In the first process, which shares the memory of this one until it ends ---- */
 
-/* The result of wait4(2), or 0 when the time is over. */
+/* The result of wait4(2), or 0 when the time is over. What interrupts it has not ended the child. */
 static long wait_until(long child, int *status, int64_t deadline)
 {
     const int64_t shortest = 200000;
@@ -109,6 +109,8 @@ static long wait_until(long child, int *status, int64_t deadline)
     int64_t pause = shortest;
     for (;;) {
         long result = raw_syscall4(SYS_wait4, child, (long)status, WNOHANG | __WALL, 0);
+        if (result == -EINTR)
+            result = 0;
         if (result != 0 || pyunw_crash_now(CLOCK_MONOTONIC) > deadline)
             return result;
         pyunw_crash_sleep(pause);
