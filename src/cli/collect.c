@@ -128,31 +128,47 @@ static void become_sidecar(const struct collect *collect, int64_t milliseconds)
 
 /* ---- The journal ---- */
 
-/* To be freed; NULL where there is none. */
-static char *read_journal(int fd, size_t *size)
+/* Behind what is in the text already, of which there is room for at least one byte more. NULL: no memory. */
+static char *read_journal(int fd, char *text, size_t *size)
 {
     struct stat status;
-    *size = 0;
     if (fd < 0 || fstat(fd, &status) != 0 || status.st_size <= 0)
-        return NULL;
-    char *text = malloc((size_t)status.st_size);
-    while (text != NULL && *size < (size_t)status.st_size) {
-        ssize_t n = pread(fd, text + *size, (size_t)status.st_size - *size, (off_t)*size);
+        return text;
+    size_t whole = *size + (size_t)status.st_size;
+    size_t before = *size;
+    char *grown = realloc(text, whole + 1);
+    if (grown == NULL)
+        return text;
+    while (*size < whole) {
+        ssize_t n = pread(fd, grown + *size, whole - *size, (off_t)(*size - before));
+        if (n < 0 && errno == EINTR)
+            continue;
         if (n <= 0)
             break;
         *size += (size_t)n;
     }
-    return text;
+    return grown;
 }
 
+/*
+ * The record of the fault comes first, whether it could be written to the journal or not: without it nothing would say
+ * that anything has happened.
+ */
 static json_t *read_records(const struct collect *collect)
 {
-    size_t size = 0;
-    char *text = read_journal(collect->journal, &size);
-    json_t *document = text != NULL ? report_from_partial(text, size) : NULL;
+    size_t length = strlen(collect->fault);
+    size_t size = length;
+    char *text = malloc(length + 1);
+    if (text == NULL)
+        return NULL;
+    memcpy(text, collect->fault, length + 1);
+    text = read_journal(collect->journal, text, &size);
+    bool is_twice = length > 0 && memmem(text + length, size - length, collect->fault, length) != NULL;
+    const char *first = is_twice ? text + length : text;
+    json_t *document = report_from_partial(first, size - (size_t)(first - text));
+    if (document == NULL) /* what is in the journal is damaged */
+        document = report_from_partial(collect->fault, length);
     free(text);
-    if (document == NULL)
-        document = report_from_partial(collect->fault, strlen(collect->fault));
     return document;
 }
 
