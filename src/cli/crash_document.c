@@ -111,6 +111,35 @@ static void prefer_whole(json_t *thread, const json_t *recorded)
     }
 }
 
+static void take_as_crashed(json_t *thread, json_t *recorded)
+{
+    /* It waits in its handler now; when the fault came, it ran. */
+    if (!text_is(json_object_get(thread, "state"), "finalizing"))
+        (void)json_object_set_new(thread, "state", json_string("running"));
+    prefer_whole(thread, recorded);
+}
+
+/* Where the kernel's number of a thread is not to be had, the C library's tells that it is the one that crashed. */
+static bool mark_by_thread_id(json_t *threads, json_t *recorded)
+{
+    const json_t *wanted = json_object_get(recorded, "thread_id");
+    size_t index;
+    json_t *thread;
+    json_array_foreach(threads, index, thread)
+    {
+        if (!json_is_integer(wanted) || !json_equal(json_object_get(thread, "thread_id"), wanted))
+            continue;
+        (void)json_object_set_new(thread, "crashed", json_true());
+        (void)json_object_set(thread, "native_id", json_object_get(recorded, "native_id"));
+        take_as_crashed(thread, recorded);
+        json_t *moved = json_incref(thread);
+        (void)json_array_remove(threads, index);
+        (void)json_array_insert_new(threads, 0, moved);
+        return true;
+    }
+    return false;
+}
+
 /* A thread that is in several interpreters has a stack in each: the first is the innermost. */
 static void mark_one(json_t *threads, json_t *recorded)
 {
@@ -126,12 +155,9 @@ static void mark_one(json_t *threads, json_t *recorded)
             continue;
         }
         found = true;
-        /* It waits in its handler now; when the fault came, it ran. */
-        if (!text_is(json_object_get(thread, "state"), "finalizing"))
-            (void)json_object_set_new(thread, "state", json_string("running"));
-        prefer_whole(thread, recorded);
+        take_as_crashed(thread, recorded);
     }
-    if (!found && recorded != NULL)
+    if (!found && !mark_by_thread_id(threads, recorded) && recorded != NULL)
         (void)json_array_insert(threads, 0, recorded);
 }
 
@@ -246,6 +272,22 @@ static void take_libraries(json_t *document, const struct crash_snapshot *crash)
 
 /* ---- What is missing ---- */
 
+/* Those of threads that the kernel knows, which stand still. */
+static void tell_native_stacks(json_t *document, const struct snapshot *snapshot)
+{
+    int missing = 0;
+    int err = 0;
+    for (size_t n = 0; snapshot->native != NULL && n < snapshot->thread_count; n++) {
+        const struct thread *thread = &snapshot->threads[n];
+        int error = thread->native != NULL ? thread->native->error : thread->task != NULL ? PYUNW_ERR_SYSTEM : 0;
+        missing += error < 0;
+        err = error < 0 ? error : err;
+    }
+    if (missing > 0)
+        add_note(document,
+                 json_sprintf("The native stacks of %d threads could not be read: %s.", missing, pyunw_strerror(err)));
+}
+
 static void tell_what_is_missing(json_t *document, const struct crash_snapshot *crash)
 {
     const struct snapshot *snapshot = &crash->snapshot;
@@ -260,6 +302,13 @@ static void tell_what_is_missing(json_t *document, const struct crash_snapshot *
                                         pyunw_strerror(crash->has_exception)));
     if (crash->why_native[0] != '\0')
         add_note(document, json_sprintf("There are no native stacks: %s.", crash->why_native));
+    else
+        tell_native_stacks(document, snapshot);
+    if (snapshot->info.error != 0)
+        add_note(
+            document,
+            json_sprintf("Of the process and its threads /proc could not be read whole: %s. What is missing is null.",
+                         strerror(snapshot->info.error)));
 }
 
 /* The stack that a report is made for is said to be damaged where it is. */
