@@ -8,6 +8,8 @@ process makes while it executes pyunwind. What a run has to be like is for each 
 """
 
 import collections
+import errno
+import fcntl
 import os
 import re
 import subprocess
@@ -71,7 +73,7 @@ def run(command, mark="start", call=None, error=None, environment=None, limit=LI
     fault = None
     if call is not None:
         name = error.rstrip("+")
-        number = "short" if name == "short" else str(-getattr(__import__("errno"), name))
+        number = "short" if name == "short" else str(-getattr(errno, name))
         fault = "%d:%s:%s:%s:%d%s %s" % (call + ("+" if error.endswith("+") else "", name))
         arguments.append("%d:%s:%s:%d:%d%s:%s" % (call.process, call.program, call.part, NUMBERS[call.name], call.nth,
                                                   "+" if error.endswith("+") else "", number))
@@ -95,6 +97,8 @@ def run(command, mark="start", call=None, error=None, environment=None, limit=LI
 def take_line(result, words):
     if words[0] == "call":
         name = NAMES.get(int(words[4]), words[4])
+        if name == "fcntl" and int(words[7], 16) in (fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL):
+            name = "fcntl_flags"
         result.calls.append(Call(int(words[1]), words[2], words[3], name, int(words[5])))
     elif words[0] == "hit":
         result.hit = True
@@ -127,7 +131,10 @@ def unknown_names(calls):
 
 
 def chosen_occurrences(calls, every):
-    """All of them; or of each name of each process the first three, the last two, and those between at powers of two."""
+    """
+    All of them; or of each name of each process the first three, the last two, and those between at powers of two, of the
+    dynamic linker the first.
+    """
     by_name = collections.OrderedDict()
     for call in calls:
         if call.name not in NOT_FAILED:
@@ -135,7 +142,10 @@ def chosen_occurrences(calls, every):
     for group in by_name.values():
         last = len(group)
         for at, call in enumerate(group, 1):
-            if every or at <= 3 or at > last - 2 or at & at - 1 == 0:
+            if call.part == "loader" and not every:
+                if at == 1:
+                    yield call
+            elif every or at <= 3 or at > last - 2 or at & at - 1 == 0:
                 yield call
 
 
@@ -169,6 +179,8 @@ class Tally:
 
     def add(self, what, run, outcome):
         self.runs += 1
+        if run.seconds > 5:
+            print("slow: %.1f s: %s" % (run.seconds, run.fault), flush=True)
         self.rows.setdefault(what, collections.Counter())[outcome] += 1
         if run.fault is not None:
             self.calls[what].add(run.fault.split(":")[3])
