@@ -25,7 +25,7 @@ from calls import ERRORS, NOT_FAILED  # noqa: E402
 from compile import COMPILER, compile_program, compile_shared  # noqa: E402
 
 COMMAND = os.path.join(BUILD, "pyunwind")
-LIMIT = 60  # seconds of one run: then it hangs. The longest limit of pyunwind's own is 10
+LIMIT = int(os.environ.get("FAULTS_LIMIT", "60"))  # seconds of one run: then it hangs. The longest limit of pyunwind's own is 10
 FAIL = compile_program("fail", os.path.join(HERE, "fail.c"))
 BEGIN = compile_shared("libbegin", os.path.join(HERE, "begin.c"))
 
