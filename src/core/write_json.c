@@ -188,6 +188,22 @@ static int write_thread(const struct target *target, int fd, const struct memory
     return pyunw_output_flush(&output);
 }
 
+/* Of a thread that is there, but whose stack cannot be read: that it is is said all the same. */
+static int write_unread(const pyunw_target *handle, int fd, const struct memory *memory, const pyunw_thread *thread,
+                        int why)
+{
+    const struct target *target = open_target(handle);
+    struct output output;
+    if (pyunw_thread_find(handle, thread->tstate, NULL) == PYUNW_ERR_NO_THREAD)
+        return why;
+    pyunw_output_begin(&output, fd);
+    write_thread_head(&output, target, memory, thread, true);
+    pyunw_output_string(&output, ",\"frames\":[],\"status\":\"");
+    pyunw_output_string(&output, status_name(why == PYUNW_ERR_TORN ? PYUNW_TORN : PYUNW_CORRUPT));
+    pyunw_output_string(&output, "\"}\n");
+    return pyunw_output_flush(&output);
+}
+
 int pyunw_write_json(const pyunw_target *handle, int fd, pyunw_addr tstate)
 {
     const struct target *target = open_target(handle);
@@ -223,12 +239,14 @@ int pyunw_write_json_threads(const pyunw_target *handle, int fd)
     if (err < 0)
         return err;
     while ((result = pyunw_threads_next(&cursor, &thread)) == 1) {
-        struct memory memory;
+        struct memory memory = pyunw_safe_memory(target);
         bool own = false;
         pyunw_addr tstate = thread.tstate;
         err = pyunw_walk_choose(target, &tstate, &memory, &own);
         if (err == 0)
             err = write_thread(target, fd, &memory, &thread, own, true);
+        if (err < 0 && err != PYUNW_ERR_WRITE)
+            err = write_unread(handle, fd, &memory, &thread, err);
         if (err == PYUNW_ERR_WRITE)
             return err;
     }

@@ -229,7 +229,9 @@ int pyunw_write_text_threads_with(const pyunw_target *handle, int fd, const pyun
             break;
         }
         /* A thread that ended meanwhile has a header and nothing else. */
-        write_thread(&output, target, &thread, options);
+        err = write_thread(&output, target, &thread, options);
+        if (err < 0 && pyunw_thread_find(handle, thread.tstate, NULL) != PYUNW_ERR_NO_THREAD)
+            write_end(&output, &target->layout, err == PYUNW_ERR_TORN ? PYUNW_TORN : PYUNW_CORRUPT);
         count++;
     }
     int flushed = pyunw_output_flush(&output);
