@@ -37,6 +37,9 @@ bool pyunw_crash_holds(const struct held_file *file);
 /* Remember what fd is open on. Signal-safe. */
 struct held_file pyunw_crash_hold(int fd);
 
+/* The same of one that was opened here, which is closed where that cannot be found out. Signal-safe. */
+struct held_file pyunw_crash_hold_own(int fd);
+
 /* ---- Settings ---- */
 
 /* The sidecar's environment: what it needs and nothing else of the program's, above all no LD_PRELOAD. */

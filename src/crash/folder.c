@@ -119,7 +119,7 @@ int pyunw_crash_open_folder(const pyunw_crash_options *options, struct crash_set
                                   settings->folder_path, strerror(errno));
     /* Not every file system has files without a name: then one is made when it is needed. */
     int journal = openat(folder, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    settings->folder = pyunw_crash_hold(pyunw_crash_move_high(folder));
-    settings->journal = pyunw_crash_hold(pyunw_crash_move_high(journal));
+    settings->folder = pyunw_crash_hold_own(pyunw_crash_move_high(folder));
+    settings->journal = pyunw_crash_hold_own(pyunw_crash_move_high(journal));
     return PYUNW_OK;
 }

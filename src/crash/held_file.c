@@ -13,6 +13,14 @@ static bool read_status(int fd, struct stat *status)
     return raw_syscall4(SYS_newfstatat, fd, (long)"", (long)status, AT_EMPTY_PATH) == 0;
 }
 
+struct held_file pyunw_crash_hold_own(int fd)
+{
+    struct held_file file = pyunw_crash_hold(fd);
+    if (file.fd < 0 && fd >= 0)
+        (void)raw_syscall3(SYS_close, fd, 0, 0);
+    return file;
+}
+
 struct held_file pyunw_crash_hold(int fd)
 {
     struct stat status = {0};

@@ -74,7 +74,7 @@ int pyunw_crash_open_helper(const pyunw_crash_options *options, struct crash_set
     int fd = open(path, O_PATH | O_CLOEXEC);
     if (fd < 0)
         return pyunw_crash_refuse(options, PYUNW_ERR_SYSTEM, "%s cannot be opened: %s", path, strerror(errno));
-    settings->helper = pyunw_crash_hold(pyunw_crash_move_high(fd));
+    settings->helper = pyunw_crash_hold_own(pyunw_crash_move_high(fd));
     return PYUNW_OK;
 }
 

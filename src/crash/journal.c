@@ -119,7 +119,7 @@ static void create_file(struct crash_journal *journal, int64_t seconds, int64_t 
             prepared->fd = -1;
             fd = create(journal->name);
         }
-        journal->file = pyunw_crash_hold(fd < 0 ? -1 : (int)fd);
+        journal->file = pyunw_crash_hold_own(fd < 0 ? -1 : (int)fd);
         if (fd != -EEXIST)
             break;
     }
@@ -149,7 +149,7 @@ static struct held_file prepare(void)
     long high = raw_syscall3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, HIGH);
     if (high >= 0)
         (void)raw_syscall3(SYS_close, fd, 0, 0);
-    return pyunw_crash_hold(high >= 0 ? (int)high : (int)fd);
+    return pyunw_crash_hold_own(high >= 0 ? (int)high : (int)fd);
 }
 
 void pyunw_crash_journal_close(struct crash_journal *journal)
