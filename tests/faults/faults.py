@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import time
+import zlib
 
 SOURCE = os.environ["PYUNWIND_SOURCE"]
 BUILD = os.environ["PYUNWIND_BUILD"]
@@ -26,8 +27,10 @@ from compile import COMPILER, compile_program, compile_shared  # noqa: E402
 
 COMMAND = os.path.join(BUILD, "pyunwind")
 LIMIT = int(os.environ.get("FAULTS_LIMIT", "60"))  # seconds of one run: then it hangs. The longest limit of pyunwind's own is 10
-FAIL = compile_program("fail", os.path.join(HERE, "fail.c"))
-BEGIN = compile_shared("libbegin", os.path.join(HERE, "begin.c"))
+with open(os.path.join(HERE, "filter.h"), "rb") as header:  # another one makes other programs
+    FILTER = "-DFILTER=%d" % zlib.crc32(header.read())
+FAIL = compile_program("fail", os.path.join(HERE, "fail.c"), flags=["-I" + HERE, FILTER])
+BEGIN = compile_shared("libbegin", os.path.join(HERE, "begin.c"), flags=["-I" + HERE, FILTER])
 
 Call = collections.namedtuple("Call", "process program part name nth")
 
