@@ -16,6 +16,7 @@
 #include <string.h>
 
 struct core_source {
+    struct native_source common; /* first */
     const pyunw_core *core;
     struct native_files files;
     Dwfl_Callbacks callbacks;
@@ -24,9 +25,11 @@ struct core_source {
 
 static bool read_word(Dwfl *dwfl, Dwarf_Addr address, Dwarf_Word *result, void *context)
 {
-    const struct core_source *source = context;
+    struct core_source *source = context;
     (void)dwfl;
-    return pyunw_core_read_image((void *)(uintptr_t)source->core, address, result, sizeof *result) == 0;
+    bool good = pyunw_core_read_image((void *)(uintptr_t)source->core, address, result, sizeof *result) == 0;
+    source->common.unread |= !good;
+    return good;
 }
 
 /* ---- Threads ---- */

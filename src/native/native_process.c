@@ -22,6 +22,7 @@ struct block {
 };
 
 struct process_source {
+    struct native_source common; /* first */
     pid_t pid;
     pyunw_pause *pause; /* NULL: it is not stopped */
     struct process_maps maps;
@@ -57,13 +58,13 @@ static bool read_word(Dwfl *dwfl, Dwarf_Addr address, Dwarf_Word *result, void *
     struct process_source *source = context;
     size_t at = address % BLOCK_SIZE;
     (void)dwfl;
-    if (at > BLOCK_SIZE - sizeof *result)
-        return read_bytes(source, address, result, sizeof *result) == 0;
-    const struct block *block = read_block(source, address - at);
-    if (block == NULL)
-        return false;
-    memcpy(result, block->bytes + at, sizeof *result);
-    return true;
+    bool is_within = at <= BLOCK_SIZE - sizeof *result;
+    const struct block *block = is_within ? read_block(source, address - at) : NULL;
+    bool good = is_within ? block != NULL : read_bytes(source, address, result, sizeof *result) == 0;
+    if (block != NULL)
+        memcpy(result, block->bytes + at, sizeof *result);
+    source->common.unread |= !good;
+    return good;
 }
 
 /* ---- Tasks ---- */

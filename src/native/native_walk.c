@@ -55,6 +55,11 @@ static pyunw_addr address_of_call(const pyunw_native_frame *frame)
     return exact ? frame->address : frame->address - 1;
 }
 
+static struct native_source *source_of(const pyunw_native *native)
+{
+    return native->source;
+}
+
 /* Is the file of the module there, by which to go on? */
 static bool take_module(pyunw_native_frame *frame, Dwfl_Module *module)
 {
@@ -77,6 +82,8 @@ static int take_frame(Dwfl_Frame *state, void *context)
     Dwarf_Addr address = 0;
     Dwarf_Word stack = 0;
     bool interrupted = false;
+    /* This frame has been found, whatever could not be read; to say of what kind it is takes reading its caller. */
+    source_of(walk->native)->unread = false;
     if (!dwfl_frame_pc(state, &address, &interrupted))
         return DWARF_CB_ABORT;
     if (walk->count == walk->max) {
@@ -98,7 +105,8 @@ int pyunw_native_walk(pyunw_native *native, pid_t task, pyunw_native_frame *fram
     if (native == NULL || (frames == NULL && max > 0) || max < 0 || end == NULL)
         return PYUNW_ERR_ARGUMENT;
     struct native_walk walk = {native, frames, max, 0, PYUNW_NATIVE_CUT};
-    if (dwfl_getthread_frames(native->dwfl, task, take_frame, &walk) == 0)
+    source_of(native)->unread = false;
+    if (dwfl_getthread_frames(native->dwfl, task, take_frame, &walk) == 0 && !source_of(native)->unread)
         walk.end = PYUNW_NATIVE_COMPLETE;
     *end = walk.end;
     return walk.count > 0 || walk.end == PYUNW_NATIVE_TRUNCATED ? walk.count : PYUNW_ERR_NO_THREAD;
