@@ -10,7 +10,9 @@ process makes while it executes pyunwind. What a run has to be like is for each 
 import collections
 import errno
 import fcntl
+import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -152,7 +154,38 @@ def chosen_occurrences(calls, every):
                 yield call
 
 
-def faults(calls, every=False, errors="one"):
+ALL = bool(os.environ.get("FAULTS_ALL"))  # tests/faults/run --all
+
+
+def share():
+    """
+    (this interpreter's, of how many): each has one part of the faults, so that all of them together are the whole. A
+    test that runs alone has the whole.
+    """
+    path = os.environ.get("PYUNWIND_PYTHONS")
+    if ALL or path is None or os.environ.get("FAULTS_WHOLE"):
+        return 0, 1
+    with open(path, encoding="utf-8") as file:
+        known = [os.path.realpath(python["executable"]) for python in json.load(file)]
+    own = os.path.realpath(sys.executable)
+    return (known.index(own), len(known)) if own in known else (0, 1)
+
+
+def faults(calls):
+    """This interpreter's share of all_faults(); in another order each time where there is not time for all."""
+    mine, count = share()
+    mine = [fault for number, fault in enumerate(all_faults(calls, ALL, "all" if ALL else "one"))
+            if number % count == mine]
+    until = float(os.environ.get("FAULTS_UNTIL", "inf"))
+    if until != float("inf"):
+        random.Random(int(time.time())).shuffle(mine)
+    for fault in mine:
+        if time.time() > until:
+            return
+        yield fault
+
+
+def all_faults(calls, every, errors):
     """
     (call, error) for each fault. every: all occurrences; errors: "all", or "one" for each call, in turn. The first of a
     name also fails for ever.

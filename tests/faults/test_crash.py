@@ -18,7 +18,6 @@ SOURCE = os.environ["PYUNWIND_SOURCE"]
 sys.path.insert(0, os.path.join(SOURCE, "tests", "faults"))
 
 import faults  # noqa: E402
-from same import how_much  # noqa: E402
 
 PROGRAM = os.path.join(SOURCE, "tests", "faults", "crashing.py")
 FOLDER = os.path.join(os.getcwd(), "reports")
@@ -124,7 +123,7 @@ class Crashes:
                              notes, done.describe())
             self.tally.check(len(told["threads"]) <= len(wanted["threads"]), "more threads:", told, done.describe())
 
-    def all(self, every, errors):
+    def all(self):
         first = self.run()
         kind, document, problem = self.report()
         names = faults.unknown_names(first.calls)
@@ -132,7 +131,7 @@ class Crashes:
         if not self.tally.check(good and not names, "without a failure:", names, kind, problem, document, first.describe()):
             return
         self.reference = essence(document)
-        for call, error in faults.faults(first.calls, every, errors):
+        for call, error in faults.faults(first.calls):
             done = self.run(call, error)
             what = "crash: process %d, %s, %s" % (call.process, call.program, call.part)
             self.tally.add(what, done, self.judge(done) if done.hit else "not reached")
@@ -144,7 +143,7 @@ def main():
         print(why)
         return 77
     tally = faults.Tally()
-    Crashes(tally).all(*how_much())
+    Crashes(tally).all()
     return tally.finish()
 
 

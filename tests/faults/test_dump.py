@@ -16,7 +16,7 @@ sys.path[:0] = [os.path.join(SOURCE, "tests", "dump"), os.path.join(SOURCE, "tes
 
 import faults  # noqa: E402
 from dumping import Subject, wait_until_reading  # noqa: E402
-from same import different, how_much  # noqa: E402
+from same import different  # noqa: E402
 
 SUBJECT = os.path.join(SOURCE, "tests", "dump", "subject.py")
 WAYS = [["--json"], ["--json", "--pause"], ["--json", "--native"], ["--json", "--children"], ["--json", "--locals"],
@@ -76,12 +76,12 @@ class Dumps:
             return "status 1 and a message"
         return "the same" if done.output == self.reference.output else "the same, or null"
 
-    def all(self, every, errors):
+    def all(self):
         self.reference = self.run()
         unknown = faults.unknown_names(self.reference.calls)
         self.tally.check(self.reference.code() == 0 and not unknown, self.what, "calls without a line in calls.py:",
                          unknown, self.reference.describe())
-        for call, error in faults.faults(self.reference.calls, every, errors):
+        for call, error in faults.faults(self.reference.calls):
             done = self.run(call, error)
             self.tally.add(self.what, done, self.judge(done) if done.hit else "not reached")
 
@@ -94,7 +94,7 @@ def main():
     tally = faults.Tally()
     with Subject("lock", "generator", command=[sys.executable, SUBJECT]) as subject:
         for way in WAYS:
-            Dumps(tally, way, subject.pid).all(*how_much())
+            Dumps(tally, way, subject.pid).all()
         wait_until_reading(subject.pid)
         tally.check(subject.process.poll() is None, "the process has ended")
     return tally.finish()

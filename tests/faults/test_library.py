@@ -19,7 +19,6 @@ import faults  # noqa: E402
 from compile import compile_shared  # noqa: E402
 from cores import gdb_core  # noqa: E402
 from dumping import Subject, wait_until_reading  # noqa: E402
-from same import how_much  # noqa: E402
 from test_dump import state_of  # noqa: E402
 
 SUBJECT = os.path.join(SOURCE, "tests", "dump", "subject.py")
@@ -67,13 +66,13 @@ class Hosts:
                       done.describe())
         return "an error" if said else "a status"
 
-    def all(self, every, errors):
+    def all(self):
         self.reference = self.run()
         names = faults.unknown_names(self.reference.calls)
         good = self.reference.code() == 0 and not re.search(rb"(?m)^\w+ -", self.reference.output)
         self.tally.check(good and not names, self.what, "without a failure:", names, self.reference.describe())
         calls = [call for call in self.reference.calls if call.process == 0]  # the sidecar's: test_crash.py
-        for call, error in faults.faults(calls, every, errors):
+        for call, error in faults.faults(calls):
             done = self.run(call, error)
             self.tally.add(self.what, done, self.judge(done) if done.hit else "not reached")
 
@@ -92,17 +91,16 @@ def main():
         return 77
     tally = faults.Tally()
     helper = faults.COMMAND
-    how = how_much()
     for name, memory, guard in (("direct", 1, 0), ("trapped", 2, 0), ("guarded", 3, 0), ("guarded, readv", 3, 1),
                                 ("guarded, /proc/self/mem", 3, 2), ("guarded, pipe", 3, 3)):
-        Hosts(tally, name, "library_core", memory, guard).all(*how)
-    Hosts(tally, "writers", "library_write").all(*how)
-    Hosts(tally, "crash tracker", "library_crash", FOLDER, helper).all(*how)
+        Hosts(tally, name, "library_core", memory, guard).all()
+    Hosts(tally, "writers", "library_write").all()
+    Hosts(tally, "crash tracker", "library_crash", FOLDER, helper).all()
     with Subject("lock", "generator", command=[sys.executable, SUBJECT]) as subject:
         for name, pause, native in (("process", 0, 0), ("process, paused", 1, 0), ("process, native", 1, 1)):
-            Hosts(tally, name, "library_remote", subject.pid, pause, native, pid=subject.pid).all(*how)
+            Hosts(tally, name, "library_remote", subject.pid, pause, native, pid=subject.pid).all()
         core, _whole = gdb_core(subject.pid, "subject.core")
-        Hosts(tally, "core file", "library_core_file", core).all(*how)
+        Hosts(tally, "core file", "library_core_file", core).all()
         wait_until_reading(subject.pid)
         tally.check(subject.process.poll() is None, "the process has ended")
     return tally.finish()

@@ -17,7 +17,6 @@ SOURCE = os.environ["PYUNWIND_SOURCE"]
 sys.path.insert(0, os.path.join(SOURCE, "tests", "faults"))
 
 import faults  # noqa: E402
-from same import how_much  # noqa: E402
 
 FOLDER = os.path.join(os.getcwd(), "reports")
 EXITS = "import os; os.write(1, b'ran'); os._exit(7)"
@@ -79,13 +78,13 @@ class Runs:
     def first_kill(call):
         return call.process == 0 and call.nth == 1
 
-    def all(self, every, errors):
+    def all(self):
         first = self.run()
         names = faults.unknown_names(first.calls)
         good = first.code() == self.ends and first.output == b"ran" and len(self.reports()) == (self.name == "killed")
         self.tally.check(good and not names, self.what, "without a failure:", names, first.describe())
         calls = [call for call in first.calls if call.program == "pyunwind"]  # the program's own are not ours
-        for call, error in faults.faults(calls, every, errors):
+        for call, error in faults.faults(calls):
             if call.name == "read" and error.endswith("+"):
                 continue  # signalfd(2) never fails for ever
             if call.name == "kill" and "--trace-kills" in self.options and self.first_kill(call):
@@ -101,7 +100,7 @@ def main():
         return 77
     tally = faults.Tally()
     for way in WAYS:
-        Runs(tally, *way).all(*how_much())
+        Runs(tally, *way).all()
     return tally.finish()
 
 
