@@ -388,13 +388,15 @@ static struct handover *make_page(const char *log)
     return page;
 }
 
-/* -1: the command has ended before. */
-static int take_listener(struct handover *page, pid_t command)
+/* -1: the command has ended before, or takes too long. */
+static int take_listener(struct handover *page, pid_t command, int64_t deadline)
 {
     siginfo_t about = {0};
     const struct timespec moment = {0, 200000};
     while (page->listener == 0) {
         if (waitid(P_PID, (id_t)command, &about, WEXITED | WNOHANG | WNOWAIT) == 0 && about.si_pid != 0)
+            return -1;
+        if (now_ms() > deadline)
             return -1;
         nanosleep(&moment, NULL);
     }
@@ -431,9 +433,12 @@ int main(int count, char **arguments)
     pid_t command = fork();
     if (command == 0)
         start_command(&arguments[at + 1], marked ? page : NULL);
-    int listener = take_listener(page, command);
-    find_process(command)->is_first = marked;
-    serve(listener, command, strtoll(arguments[2], NULL, 10) * 1000);
+    int64_t limit_ms = strtoll(arguments[2], NULL, 10) * 1000;
+    int listener = take_listener(page, command, now_ms() + limit_ms);
+    struct process *first = find_process(command);
+    if (first != NULL)
+        first->is_first = marked;
+    serve(listener, command, limit_ms);
     fclose(report);
     return 0;
 }

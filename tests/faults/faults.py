@@ -154,13 +154,14 @@ def chosen_occurrences(calls, every):
                 yield call
 
 
+THIRD = 3
 ALL = bool(os.environ.get("FAULTS_ALL"))  # tests/faults/run --all
 
 
 def share():
     """
-    (this interpreter's, of how many): each has one part of the faults, so that all of them together are the whole. A
-    test that runs alone has the whole.
+    (this interpreter's, of how many): each has another part of the faults, all of them together a third. A test that
+    runs alone has the whole.
     """
     path = os.environ.get("PYUNWIND_PYTHONS")
     if ALL or path is None or os.environ.get("FAULTS_WHOLE"):
@@ -168,7 +169,7 @@ def share():
     with open(path, encoding="utf-8") as file:
         known = [os.path.realpath(python["executable"]) for python in json.load(file)]
     own = os.path.realpath(sys.executable)
-    return (known.index(own), len(known)) if own in known else (0, 1)
+    return (known.index(own) * THIRD, len(known) * THIRD) if own in known else (0, 1)
 
 
 def faults(calls):

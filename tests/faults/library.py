@@ -48,7 +48,6 @@ def main():
 thread = threading.Thread(target=wait, daemon=True)
 thread.start()
 ready.wait()
-task = max(int(name) for name in os.listdir("/proc/self/task"))
-standing(task)
+standing(thread.native_id)
 main()
 os._exit(0)

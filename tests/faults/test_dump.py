@@ -33,6 +33,12 @@ def state_of(pid):
     return told
 
 
+def wait_until_idle(pid):
+    """Who was stopped goes on to where it waited."""
+    while any(state != "S" for state, _tracer in state_of(pid)):
+        os.sched_yield()
+
+
 class Dumps:
     def __init__(self, tally, way, pid):
         self.tally, self.way, self.pid = tally, way, pid
@@ -46,6 +52,7 @@ class Dumps:
     def run(self, call=None, error=None):
         if os.path.exists("dump.out"):
             os.unlink("dump.out")
+        wait_until_idle(self.pid)
         done = faults.run(self.command(), "start", call, error)
         if "--output" in self.way and os.path.exists("dump.out"):
             with open("dump.out", "rb") as file:

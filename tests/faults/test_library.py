@@ -52,17 +52,22 @@ class Hosts:
         got, wanted = [normalised(text) for text in (done.output, self.reference.output)]
         if got == wanted:
             return "the same"
+        if without_names(got) == without_names(wanted) and got.count(" [") < wanted.count(" ["):
+            return "a name is left out"  # as where it is empty (docs/text-format.md)
         if may_leave and got.splitlines()[1:] == wanted.splitlines()[1:]:
             return "a descriptor is left open"
         said = re.findall(r"(?m)^(\w+) (-\d+)", got)
         incomplete = re.findall(r"(?m)^(?:capture|current) \d+ (?!complete)(\w.*)", got)
+        incomplete += re.findall(r":-1\b", got)
         incomplete += re.findall(r'  <\w[^>]*>|\?\?\?|:null|"status":"(?!complete)', got)
         native = re.findall(r"(?m)^native (?!0 \d+ 0 0)", got)
         check(said or incomplete or native, self.what, "tells something else:", got, "and not", wanted, done.describe())
         wanted_stacks = [line for line in wanted.splitlines() if line.startswith("capture 0 complete")]
         for line in got.splitlines():
             if line.startswith("capture 0 complete"):
-                check(line in wanted_stacks, self.what, "a stack is", line, "and not among", wanted_stacks,
+                known = [re.sub(r":-?\d+", ":", stack) if ":-1" in line else stack for stack in wanted_stacks]
+                line = re.sub(r":-?\d+", ":", line) if ":-1" in line else line  # one that is not known
+                check(line in known, self.what, "a stack is", line, "and not among", wanted_stacks,
                       done.describe())
         return "an error" if said else "a status"
 
@@ -82,6 +87,11 @@ def normalised(text):
     text = text.decode("utf-8", "backslashreplace")
     text = re.sub(r"message .*\n", "", text)
     return re.sub(r"0x[0-9a-f]+|\"(thread_id|native_id|pid)\":\d+", "NUMBER", text)
+
+
+def without_names(text):
+    """Without those of threads, which the kernel knows."""
+    return re.sub(r"(?m)^((?:Current t|T)hread NUMBER) \[.*?\]", r"\1", text)
 
 
 def main():
