@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { THREADS_MAX = 4, FRAMES_MAX = 12, LOCALS_MAX = 40, NAMES_MAX = 60 };
+enum { THREADS_MAX = 4, FRAMES_MAX = 12, LOCALS_MAX = 14, NAMES_MAX = 30 };
 
 static void describe_value(struct asked *asked, pyunw_addr object, size_t size, const pyunw_value_limits *limits)
 {

@@ -68,12 +68,29 @@ static void go_on(struct static_data *data, size_t size)
     data->left -= size;
 }
 
+static void pass_page(struct static_data *data)
+{
+    size_t size = PAGE - (size_t)(data->at % PAGE);
+    go_on(data, size < data->left ? size : data->left);
+}
+
+/* Pass the pages that cannot be read: a core file may claim very many, and have none of them. */
+static void pass_unreadable(const struct source *source, struct static_data *data)
+{
+    uint8_t byte;
+    while (data->left > 0 && source_read(source, data->at, &byte, 1) < 0)
+        pass_page(data);
+}
+
 bool pyunw_static_data_next(const struct source *source, const struct mapping *first, struct static_data *data)
 {
     free(data->bytes);
     data->bytes = NULL;
     while (data->left > 0 || begin_run(source, first, data)) {
+        pass_unreadable(source, data);
         size_t most = data->left;
+        if (most == 0)
+            continue;
         data->bytes = malloc(most);
         if (data->bytes == NULL)
             return false;
@@ -82,10 +99,10 @@ bool pyunw_static_data_next(const struct source *source, const struct mapping *f
         go_on(data, data->size);
         if (data->size > 0)
             return true;
-        size_t unreadable = PAGE - (size_t)(data->at % PAGE);
-        go_on(data, unreadable < data->left ? unreadable : data->left);
+        /* It was there a moment ago. */
         free(data->bytes);
         data->bytes = NULL;
+        pass_page(data);
     }
     return false;
 }
