@@ -26,7 +26,7 @@ BATCH = 20000
 # list of two threads. Without damage some 280, 560 and 40.
 MOST_READS, MOST_LIST_READS = {"image": 1000, "running": 10000}, 200
 # Of all variables, with what a dict that claims to be large is looked through for.
-MOST_ASK_READS = 1 << 21
+MOST_ASK_READS = 1 << 20
 
 
 class Result(ctypes.Structure):
