@@ -2,22 +2,22 @@
  * Damages, one word at a time, of all that a walk of a living interpreter reads, and captures meanwhile: the caller
  * holds the GIL, and the other thread rests, so that nobody but the walker meets a damaged structure.
  */
-#include "pyunwind.h"
+#include "asks.h"
 
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { ROOM = 48, FEW = 5, WORDS = 1 << 15, BITS = 64, VALUES = 12, KINDS = BITS + VALUES, PAGE = 4096 };
+enum { ROOM = 48, FEW = 5, WORDS = 1 << 15, SLOTS = 2 * WORDS, BITS = 64, VALUES = 16, KINDS = BITS + VALUES };
 
-/* Who reads a word. */
-enum { BY_OWN = 1, BY_OTHER = 2, BY_LIST = 4 };
+/* Who reads a word: captures of the two threads, thread lists, and who asks for exceptions and values (asks.h). */
+enum { BY_OWN = 1, BY_OTHER = 2, BY_LIST = 4, BY_ASKS = 8 };
 
-enum memory { TRAPPED, GUARDED, DIRECT, IMAGE, MEMORIES };
+/* RUNNING: an image of a process that may run on, in which a capture reads all twice and tries again. */
+enum memory { TRAPPED, GUARDED, DIRECT, IMAGE, RUNNING, MEMORIES };
 
 /* What became of a capture under damage. */
 enum outcome {
@@ -35,11 +35,15 @@ struct flips_result {
     uint64_t captures[MEMORIES];
     uint64_t lists;
     uint64_t outcomes[OUTCOMES];
-    uint64_t most_reads;      /* of one capture */
-    uint64_t most_list_reads; /* of one thread list */
-    uint64_t broken;          /* answers that no capture may give */
+    uint64_t asks;
+    uint64_t most_reads[MEMORIES]; /* of one capture, in the images */
+    uint64_t most_list_reads;      /* of one thread list */
+    uint64_t most_ask_reads;       /* of all variables and exceptions of a thread */
+    uint64_t broken;               /* answers that no capture may give */
     char first_broken[256];
 };
+
+typedef uint64_t __attribute__((may_alias, aligned(1))) loadable_word;
 
 struct word {
     uint64_t address;
@@ -50,6 +54,7 @@ static pyunw_target targets[MEMORIES];
 static pyunw_addr threads[2]; /* the calling thread, the other one */
 static struct word words[WORDS];
 static size_t word_count;
+static uint32_t slots[SLOTS]; /* open addressing: numbers of words, from 1 on */
 static pyunw_frame truth[2][ROOM];
 static int truth_count[2];
 static pyunw_frame *frames; /* ends where memory ends */
@@ -82,14 +87,27 @@ static int is_writable(uint64_t address)
 
 static void note(uint64_t address)
 {
-    for (size_t n = 0; n < word_count; n++) {
-        if (words[n].address == address) {
-            words[n].readers |= reader_noted;
+    size_t slot = address / 8 * 0x9E3779B97F4A7C15ull % SLOTS;
+    for (; slots[slot] != 0; slot = (slot + 1) % SLOTS) {
+        struct word *word = &words[slots[slot] - 1];
+        if (word->address == address) {
+            word->readers |= reader_noted;
             return;
         }
     }
-    if (word_count < WORDS && is_writable(address))
-        words[word_count++] = (struct word){address, reader_noted};
+    if (word_count == WORDS || !is_writable(address))
+        return;
+    words[word_count] = (struct word){address, reader_noted};
+    slots[slot] = (uint32_t)++word_count;
+}
+
+/* By no memcpy(3): damaged addresses are not for a sanitizer's to judge. */
+static __attribute__((noinline)) void load(const volatile uint8_t *from, volatile uint8_t *to, size_t size)
+{
+    for (; size >= 8 && ((uintptr_t)from & 7) == 0; size -= 8, from += 8, to += 8)
+        *(volatile loadable_word *)to = *(const volatile uint64_t *)(uintptr_t)from;
+    for (size_t n = 0; n < size; n++)
+        to[n] = from[n];
 }
 
 static int read_by_loads(void *context, pyunw_addr address, void *buffer, size_t size)
@@ -101,7 +119,7 @@ static int read_by_loads(void *context, pyunw_addr address, void *buffer, size_t
         return PYUNW_ERR_FAULT;
     }
     reading = 1;
-    memcpy(buffer, (const void *)(uintptr_t)address, size);
+    load((const volatile uint8_t *)(uintptr_t)address, buffer, size);
     reading = 0;
     for (uint64_t at = address & ~7ull; reader_noted != 0 && at < address + size; at += 8)
         note(at);
@@ -127,7 +145,7 @@ static int open_all(void)
     }
     if (err < 0 || (err = pyunw_target_describe(&targets[TRAPPED], &info)) < 0)
         return err;
-    const pyunw_image image = {
+    pyunw_image image = {
         .size = sizeof image,
         .read = read_by_loads,
         .runtime = info.runtime,
@@ -135,7 +153,9 @@ static int open_all(void)
         .free_threaded = info.free_threaded,
         .code_type = info.code_type,
     };
-    return pyunw_open_image(&targets[IMAGE], &image, NULL);
+    err = pyunw_open_image(&targets[IMAGE], &image, NULL);
+    image.may_change = 1;
+    return err < 0 ? err : pyunw_open_image(&targets[RUNNING], &image, NULL);
 }
 
 static int list_threads(enum memory memory)
@@ -151,12 +171,10 @@ static int list_threads(enum memory memory)
 /* The number of words that can be damaged, or an error. own, other: thread states; the call is as flips_run() is. */
 int flips_open(pyunw_addr own, pyunw_addr other)
 {
-    size_t size = (ROOM * sizeof *frames + PAGE - 1) / PAGE * PAGE;
-    uint8_t *room = mmap(NULL, size + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (room == MAP_FAILED || mprotect(room + size, PAGE, PROT_NONE) != 0)
+    frames = before_end_of_memory(ROOM * sizeof *frames);
+    if (frames == NULL)
         return PYUNW_ERR_SYSTEM;
-    frames = (pyunw_frame *)(void *)(room + size - ROOM * sizeof *frames);
-    mapping_end = (uint64_t)(uintptr_t)room + size;
+    mapping_end = (uint64_t)(uintptr_t)(frames + ROOM);
     threads[0] = own;
     threads[1] = other;
     int err = open_all();
@@ -168,6 +186,15 @@ int flips_open(pyunw_addr own, pyunw_addr other)
     reader_noted = BY_LIST;
     if (err >= 0)
         err = list_threads(IMAGE);
+    reader_noted = 0;
+    if (err >= 0)
+        err = asks_open(&targets[TRAPPED], other);
+    reader_noted = BY_ASKS;
+    for (int ask = ASK_EXCEPTION; ask <= ASK_VARIABLES && err >= 0; ask++) {
+        long number;
+        if (ask_else(ask, &targets[IMAGE], other, false, &number) != NULL)
+            err = PYUNW_ERR_CORRUPT;
+    }
     reader_noted = 0;
     return err < 0 ? err : (int)word_count;
 }
@@ -188,6 +215,10 @@ static uint64_t damaged(uint64_t address, uint64_t value, unsigned kind)
     const uint64_t values[VALUES] = {
         0,
         ~0ull,
+        value & UINT32_MAX, /* half a field, or one of two that share a word */
+        value & ~(uint64_t)UINT32_MAX,
+        value | UINT32_MAX,
+        value | ~(uint64_t)UINT32_MAX,
         1ull << 40,          /* unmapped */
         0x00C0FFEEull << 40, /* not canonical */
         value + 1,
@@ -223,7 +254,7 @@ static int is_same_text(const pyunw_frame *one, const pyunw_frame *other)
            strcmp(one->filename, other->filename) == 0 && strcmp(one->qualname, other->qualname) == 0;
 }
 
-static enum outcome judge(int thread, int count, int room, const pyunw_status *status)
+static enum outcome judge(const pyunw_frame *given, int thread, int count, int room, const pyunw_status *status)
 {
     enum outcome outcome = OUTCOME_SAME;
     int expected = truth_count[thread] < room ? truth_count[thread] : room;
@@ -234,66 +265,105 @@ static enum outcome judge(int thread, int count, int room, const pyunw_status *s
     if (count != expected)
         outcome = OUTCOME_OTHER_FRAMES;
     for (int n = 0; n < count && n < expected; n++) {
-        if (frames[n].flags != truth[thread][n].flags)
+        if (given[n].flags != truth[thread][n].flags)
             return OUTCOME_MARKED;
-        if (!is_same_frame(&frames[n], &truth[thread][n]))
+        if (!is_same_frame(&given[n], &truth[thread][n]))
             outcome = OUTCOME_OTHER_FRAMES;
-        else if (outcome == OUTCOME_SAME && !is_same_text(&frames[n], &truth[thread][n]))
+        else if (outcome == OUTCOME_SAME && !is_same_text(&given[n], &truth[thread][n]))
             outcome = OUTCOME_OTHER_TEXT;
     }
     return outcome;
 }
 
-static int ends_within(const char *text, size_t size, size_t length)
+static bool is_text(const pyunw_frame *frame)
 {
-    return length < size && memchr(text, '\0', size) != NULL;
+    return is_good_text(frame->name, sizeof frame->name, frame->name_length) &&
+           is_good_text(frame->filename, sizeof frame->filename, frame->filename_length) &&
+           is_good_text(frame->qualname, sizeof frame->qualname, frame->qualname_length);
 }
 
 static void capture(struct flips_result *result, const struct word *word, uint64_t value, enum memory memory,
-                    int thread, uint64_t turn)
+                    int thread, uint64_t chance)
 {
+    static const uint64_t mark = 0xA5C35A3C0FF0E11Eull;
     const pyunw_target *target = &targets[memory];
     pyunw_status status = {.end = -1};
-    int room = turn % 8 == 5 ? FEW : ROOM;
-    int as_current = thread == 0 && memory != IMAGE;
+    int room = (chance >> 4 & 7) == 5 ? FEW : (chance >> 4 & 7) == 7 ? 1 : ROOM;
+    pyunw_frame *given = frames + ROOM - room; /* what is written beyond it has nowhere to go */
+    int as_current = thread == 0 && memory < IMAGE;
     uint64_t before = reads;
-    int count = pyunw_capture(target, as_current ? 0 : threads[thread], frames, room, &status);
-    if (reads - before > result->most_reads)
-        result->most_reads = reads - before;
+    memcpy((uint8_t *)given - sizeof mark, &mark, sizeof mark);
+    int count = pyunw_capture(target, as_current ? 0 : threads[thread], given, room, &status);
+    if (reads - before > result->most_reads[memory])
+        result->most_reads[memory] = reads - before;
     result->captures[memory]++;
-    result->outcomes[judge(thread, count, room, &status)]++;
+    result->outcomes[judge(given, thread, count, room, &status)]++;
+    if (memcmp((uint8_t *)given - sizeof mark, &mark, sizeof mark) != 0)
+        break_rule(result, word, value, memory, "written before the array of", room);
     if (count > room)
         break_rule(result, word, value, memory, "frames:", count);
     if (count >= 0 && (status.end < 0 || status.end > PYUNW_NO_FRAME))
         break_rule(result, word, value, memory, "end:", status.end);
     for (int n = 0; n < count && n < room; n++) {
-        const pyunw_frame *frame = &frames[n];
-        if (!ends_within(frame->name, sizeof frame->name, frame->name_length) ||
-            !ends_within(frame->filename, sizeof frame->filename, frame->filename_length) ||
-            !ends_within(frame->qualname, sizeof frame->qualname, frame->qualname_length))
-            break_rule(result, word, value, memory, "a text without an end in frame", n);
+        if (!is_text(&given[n]))
+            break_rule(result, word, value, memory, "no text in frame", n);
     }
 }
 
-static void ask(struct flips_result *result, const struct word *word, uint64_t value, uint64_t turn, unsigned dear_each)
+static void ask_one(struct flips_result *result, const struct word *word, uint64_t value, enum memory memory,
+                    enum ask which)
 {
-    int thread = (word->readers & BY_OWN) == 0 || ((word->readers & BY_OTHER) != 0 && turn % 2 != 0);
-    capture(result, word, value, TRAPPED, thread, turn);
-    if (turn % dear_each == 0)
-        capture(result, word, value, GUARDED, thread, turn);
-    if (turn % dear_each == dear_each / 2)
-        capture(result, word, value, IMAGE, thread, turn);
-    /* Of the calling thread it trusts the frames, and who holds the GIL. */
-    if (word->readers == BY_OTHER)
-        capture(result, word, value, DIRECT, 1, turn);
-    if ((word->readers & BY_LIST) != 0) {
-        uint64_t before = reads;
-        (void)list_threads(TRAPPED);
-        (void)list_threads(IMAGE);
-        if (reads - before > result->most_list_reads)
-            result->most_list_reads = reads - before;
-        result->lists += 2;
-    }
+    uint64_t before = reads;
+    long number;
+    const char *why = ask_else(which, &targets[memory], threads[1], memory < IMAGE, &number);
+    if (reads - before > result->most_ask_reads)
+        result->most_ask_reads = reads - before;
+    result->asks++;
+    if (why != NULL)
+        break_rule(result, word, value, memory, why, number);
+}
+
+static void ask_captures(struct flips_result *result, const struct word *word, uint64_t value, uint64_t chance,
+                         unsigned dear_each)
+{
+    int thread = (word->readers & BY_OWN) == 0 || ((word->readers & BY_OTHER) != 0 && chance >> 8 & 1);
+    uint64_t part = chance % dear_each;
+    capture(result, word, value, TRAPPED, thread, chance);
+    if (part == 0)
+        capture(result, word, value, GUARDED, thread, chance);
+    if (part == 1)
+        capture(result, word, value, IMAGE, thread, chance);
+    if (part == 2)
+        capture(result, word, value, RUNNING, thread, chance);
+    /* Of the calling thread it trusts the frames. */
+    if ((word->readers & BY_OWN) == 0)
+        capture(result, word, value, DIRECT, 1, chance);
+}
+
+static void ask_list(struct flips_result *result)
+{
+    uint64_t before = reads;
+    (void)list_threads(TRAPPED);
+    (void)list_threads(IMAGE);
+    if (reads - before > result->most_list_reads)
+        result->most_list_reads = reads - before;
+    result->lists += 2;
+}
+
+static void ask(struct flips_result *result, const struct word *word, uint64_t value, uint64_t chance,
+                unsigned dear_each)
+{
+    enum ask values = chance >> 9 & 1 ? ASK_EXCEPTION : ASK_VARIABLES;
+    if (word->readers != BY_ASKS)
+        ask_captures(result, word, value, chance, dear_each);
+    if ((word->readers & BY_LIST) != 0)
+        ask_list(result);
+    if ((word->readers & BY_ASKS) != 0)
+        ask_one(result, word, value, chance >> 10 & 1 ? DIRECT : TRAPPED, values); /* both are read alike */
+    if ((word->readers & BY_ASKS) != 0 && chance % dear_each == 1)
+        ask_one(result, word, value, IMAGE, values);
+    if (chance % dear_each == 3)
+        ask_one(result, word, value, chance >> 16 & 7 ? TRAPPED : GUARDED, (enum ask)((chance >> 32) % ASKS));
 }
 
 /* The stacks that both threads have while the caller is in flips_run(). */
@@ -311,7 +381,7 @@ static int is_whole(void)
     for (int thread = 0; thread < 2; thread++) {
         pyunw_status status = {.end = -1};
         int count = pyunw_capture(&targets[TRAPPED], threads[thread], frames, ROOM, &status);
-        if (count <= 0 || judge(thread, count, ROOM, &status) != OUTCOME_SAME)
+        if (count <= 0 || judge(frames, thread, count, ROOM, &status) != OUTCOME_SAME)
             return 0;
     }
     return 1;
@@ -341,7 +411,7 @@ int flips_run(uint64_t begin, uint64_t count, unsigned dear_each, struct flips_r
         if (is_pair)
             *second_at = damaged(second->address, second_whole, (unsigned)(next_random() % KINDS));
         *at = value;
-        ask(result, &both, value, turn, dear_each);
+        ask(result, &both, value, next_random(), dear_each);
         *at = whole;
         *second_at = second_whole;
         result->damages++;

@@ -2,8 +2,8 @@
 # weight: heavy
 """
 Bits and fields of a living interpreter's structures are damaged, one after the other, and it is captured meanwhile:
-no fault, a bounded number of reads, nothing written beyond the caller's array, no text without an end; and afterwards
-all is as before. tests/flips/run does so a million times.
+no fault, a bounded number of reads, nothing written beyond the caller's array, valid texts only; and afterwards all is
+as before. tests/flips/run does so a million times.
 """
 
 import sys
@@ -17,8 +17,9 @@ def main():
     words, figures = damage_this_process(DAMAGES)
     for why in broken_promises(figures):
         sys.exit(why)
-    print("%d words, %d damages, %d captures; at most %d reads; %s" % (
-        words, figures["damages"], sum(figures["captures"].values()), figures["most_reads"],
+    print("%d words, %d damages, %d captures and %d other questions; at most %d reads; %s" % (
+        words, figures["damages"], sum(figures["captures"].values()), figures["asks"],
+        max(figures["most_reads"].values()),
         ", ".join("%s %d" % item for item in figures["outcomes"].items())))
 
 

@@ -137,6 +137,17 @@ static int find_spot(const pyunw_frame *frame)
     return -1;
 }
 
+static bool is_own_file(const pyunw_frame *frame)
+{
+    for (int n = 0; n < table.function_count; n++) {
+        const struct function *function = &table.functions[n];
+        if ((function->flags & FUNCTION_OWN) != 0 &&
+            is_text(frame->filename, frame->filename_length, function->filename, function->filename_length))
+            return true;
+    }
+    return false;
+}
+
 static int why_no_spot(const pyunw_frame *frame)
 {
     enum {
@@ -149,7 +160,7 @@ static int why_no_spot(const pyunw_frame *frame)
         if (is_function(frame, &table.functions[n]))
             return VERDICT_WRONG_LINE;
     }
-    return table.allows_foreign ? 0 : VERDICT_UNKNOWN;
+    return table.allows_foreign && !is_own_file(frame) ? 0 : VERDICT_UNKNOWN;
 }
 
 static bool has_bit(const uint8_t *bitmaps, int index, int bit)

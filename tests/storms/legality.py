@@ -16,6 +16,7 @@ import types
 
 BOTTOM = 1
 ANYWHERE = 2
+OWN = 4
 
 # WeakSet's callback: called when a threading.Thread dies, wherever that is.
 CALLED_WHEN_OBJECTS_DIE = {"_remove"}
@@ -194,6 +195,8 @@ class Table:
         told = {}
         for function in self.functions:
             name = function.code.co_name
+            if function.own:
+                function.flags |= OWN
             if function.own and name.startswith("thread_"):
                 function.flags |= BOTTOM
             if function.own and name in CALLED_WHEN_OWN_DIE:

@@ -104,7 +104,7 @@ def storm(library, arguments):
     workload.in_child = library.storm_in_child
     workload.raise_signal = library.storm_raise
     workload.prepare_made()
-    folder = workload.prepare_imports()
+    workload.prepare_imports(os.path.dirname(arguments.counters))
     if arguments.mode == "dump":
         null = open(os.devnull, "wb")
         faulthandler.register(signal.SIGUSR1, file=null, all_threads=True)
@@ -137,7 +137,6 @@ def storm(library, arguments):
     lock.release()
     for thread in threads + resting:
         thread.join()
-    folder.cleanup()
     return seconds, rounds
 
 

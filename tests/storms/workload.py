@@ -554,14 +554,13 @@ def run_waits():
 # ---- Modules, garbage, forks, interpreters
 
 
-def prepare_imports():
-    """A folder of modules that are imported again and again."""
-    folder = tempfile.TemporaryDirectory(prefix="storm-")
+def prepare_imports(folder):
+    """Modules that are imported again and again, in a folder of their own. Whoever gave folder takes it away."""
+    made = tempfile.mkdtemp(prefix="modules-", dir=folder)
     for number in range(MADE_COUNT):
-        with open(os.path.join(folder.name, "storm_module_%d.py" % number), "w") as file:
+        with open(os.path.join(made, "storm_module_%d.py" % number), "w") as file:
             file.write("from workload import leaf_add, leaf_same\n" + made_source(number))
-    sys.path.insert(0, folder.name)
-    return folder
+    sys.path.insert(0, made)
 
 
 def run_imports():
