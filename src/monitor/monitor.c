@@ -233,7 +233,8 @@ static void on_signals(struct monitor *monitor)
 {
     struct signalfd_siginfo info;
     bool children = false;
-    while (read(monitor->signals, &info, sizeof info) == (ssize_t)sizeof info) {
+    ssize_t size = 0;
+    while ((size = read(monitor->signals, &info, sizeof info)) == (ssize_t)sizeof info) {
         if (info.ssi_signo == SIGCHLD && info.ssi_code == SI_QUEUE)
             on_request(monitor, &info);
         if (info.ssi_signo == SIGCHLD)
@@ -246,7 +247,8 @@ static void on_signals(struct monitor *monitor)
                 .when = deliver_now(),
             };
     }
-    if (children)
+    /* Where signals cannot be read, what has become of children is asked for itself. */
+    if (children || (size < 0 && errno != EAGAIN))
         on_children(monitor);
 }
 

@@ -69,7 +69,8 @@ bool trace_try(char *message, size_t size)
         return refuse(message, size, "no process can be made", errno);
     bool seized = request(PTRACE_SEIZE, child, PTRACE_O_TRACEEXIT);
     int error = errno;
-    (void)kill(child, SIGKILL);
+    if (kill(child, SIGKILL) != 0)
+        return refuse(message, size, "a child cannot be killed", errno); /* it ends with this process */
     bool good = seized
                     ? try_end(child, &word, message, size)
                     : refuse(message, size, "ptrace(2) is not permitted, by a sandbox or a rule of the system", error);
