@@ -54,7 +54,6 @@ SKIPPED = {
     "promise/hooks": "it closes all foreign code, the sanitizers' included",
     "promise/state": "its address where nothing lies is in the sanitizer's shadow, which also maps what it likes",
     "faults/*": "the system calls that are failed are the sanitizers', too",
-    "flips/flips": "it loads and damages whatever lies at an address",
     "fuzz/*": "it is sanitized already",
     "lint/lint": "it reads sources and runs nothing",
 }
