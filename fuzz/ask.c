@@ -11,6 +11,12 @@
 
 enum { THREADS_MAX = 6, FRAMES_MAX = 40, DESCRIBED_MAX = 12, CURSOR_MAX = 1 << 12 };
 
+/* Room of just its size, so that a sanitizer sees what is written behind it. */
+static void *make_room(size_t size)
+{
+    return malloc(size > 0 ? size : 1);
+}
+
 /* ---- Descriptions ---- */
 
 static void require_position(const pyunw_position *position, uint32_t flags)
@@ -51,7 +57,7 @@ static void require_described(const pyunw_text *text, const char *whole, size_t 
 
 static void describe_into(struct asked *asked, const pyunw_frame *frame, size_t size)
 {
-    char *rooms[3] = {malloc(size), malloc(size), malloc(size)}; /* of their size, for the sanitizer */
+    char *rooms[3] = {make_room(size), make_room(size), make_room(size)};
     pyunw_description description = {.filename.data = rooms[0], .name.data = rooms[1], .qualname.data = rooms[2]};
     description.filename.size = description.name.size = description.qualname.size = size;
     int result = bounded(asked, READS_OF_DESCRIPTION, pyunw_describe_into(asked->target, &frame->raw, &description));
@@ -124,7 +130,7 @@ static void ask_cursor(struct asked *asked, pyunw_addr tstate, const pyunw_raw_f
 static void ask_walk(struct asked *asked, pyunw_addr tstate, int max)
 {
     size_t size = sizeof(pyunw_raw_frame) * (size_t)max;
-    pyunw_raw_frame *raw = malloc(size); /* of its size, for the sanitizer */
+    pyunw_raw_frame *raw = make_room(size);
     pyunw_status status;
     int count = bounded(asked, READS_OF_WALK, pyunw_walk(asked->target, tstate, raw, max, &status));
     REQUIRE(count <= max);
@@ -138,7 +144,7 @@ static void ask_walk(struct asked *asked, pyunw_addr tstate, int max)
 static void ask_capture(struct asked *asked, pyunw_addr tstate, int max)
 {
     size_t size = sizeof(pyunw_frame) * (size_t)max;
-    pyunw_frame *frames = malloc(size);
+    pyunw_frame *frames = make_room(size);
     pyunw_status status;
     int count = bounded(asked, READS_OF_CAPTURE, pyunw_capture(asked->target, tstate, frames, max, &status));
     REQUIRE(count <= max);

@@ -105,7 +105,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct input input = {data, size};
     unsigned choice = (unsigned)take_number(&input, 1);
-    size_t budget = REPORT_BUDGET_MIN + (size_t)take_number(&input, 2) % (2 * REPORT_BUDGET);
+    size_t budget = REPORT_BUDGET_MIN + (size_t)take_number(&input, 2) % (2 * (size_t)REPORT_BUDGET);
     if ((choice & 4) != 0)
         read_as_records(&input, choice, budget);
     else

@@ -137,7 +137,7 @@ static void place_pages(struct snapshot *snapshot)
 {
     enum { LONG_GAP = 1 << 20 };
     uint32_t place = PAGE;
-    qsort(snapshot->pages, snapshot->page_count, sizeof snapshot->pages[0], by_address);
+    qsort(snapshot->pages, snapshot->page_count, sizeof(struct page *), by_address);
     for (size_t n = 0; n < snapshot->page_count; n++) {
         if (n > 0) {
             pyunw_addr gap = snapshot->pages[n]->address - snapshot->pages[n - 1]->address;
@@ -310,7 +310,7 @@ int main(int argc, char **argv)
     if (argc < 4)
         fail("usage: snapshot PID QUESTION OUTPUT [OBJECT]");
     pyunw_addr object = argc > 4 ? strtoull(argv[4], NULL, 16) : 0;
-    snapshot.pid = atoi(argv[1]);
+    snapshot.pid = (pid_t)strtol(argv[1], NULL, 10);
     if (pyunw_pause_process(snapshot.pid, LIMIT_MS, &pause, &options) < 0 ||
         pyunw_open_paused(&target, pause, &options) < 0 || pyunw_target_describe(&target, &info) < 0)
         fail(message);
