@@ -350,7 +350,7 @@ def overwritten():
     try:
         raise ValueError("here")
     except ValueError as error:
-        ctypes.memmove(copy, tstate, 288)
+        ctypes.memmove(copy, pyunw.bytes_at(tstate, 288), 288)
         for index in range(36):
             for value in values:
                 kept, words[index] = words[index], value
