@@ -273,13 +273,16 @@ static void take_libraries(json_t *document, const struct crash_snapshot *crash)
 /* ---- What is missing ---- */
 
 /* Those of threads that the kernel knows, which stand still. */
-static void tell_native_stacks(json_t *document, const struct snapshot *snapshot)
+static void tell_native_stacks(json_t *document, const struct crash_snapshot *crash)
 {
+    const struct snapshot *snapshot = &crash->snapshot;
+    const bool of_all = !crash->native_of_one;
     int missing = 0;
     int err = 0;
     for (size_t n = 0; snapshot->native != NULL && n < snapshot->thread_count; n++) {
         const struct thread *thread = &snapshot->threads[n];
-        int error = thread->native != NULL ? thread->native->error : thread->task != NULL ? PYUNW_ERR_SYSTEM : 0;
+        int unread = of_all && thread->task != NULL ? PYUNW_ERR_SYSTEM : 0;
+        int error = thread->native != NULL ? thread->native->error : unread;
         missing += error < 0;
         err = error < 0 ? error : err;
     }
@@ -303,7 +306,7 @@ static void tell_what_is_missing(json_t *document, const struct crash_snapshot *
     if (crash->why_native[0] != '\0')
         add_note(document, json_sprintf("There are no native stacks: %s.", crash->why_native));
     else
-        tell_native_stacks(document, snapshot);
+        tell_native_stacks(document, crash);
     if (snapshot->info.error != 0)
         add_note(
             document,

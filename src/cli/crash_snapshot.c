@@ -248,7 +248,7 @@ void crash_snapshot_read_ending(pid_t pid, const struct crash_wish *wish, struct
     struct process_info *info = &crash->snapshot.info;
     pyunw_target own = {0};
     const pyunw_target *target = wish->target != NULL ? wish->target : &own;
-    *crash = (struct crash_snapshot){0};
+    *crash = (struct crash_snapshot){.native_of_one = true};
     read_threads(target, wish->target != NULL ? 0 : pyunw_open_pid(&own, pid, NULL), wish, crash);
     (void)process_info_read(pid, info);
     for (size_t n = 0; n < info->task_count; n++)

@@ -32,6 +32,7 @@ struct crash_snapshot {
     char *maps;           /* /proc/PID/maps; NULL: not known */
     char *abort_message;  /* what the C library said when it aborted the process; NULL: nothing */
     char why_native[512]; /* why there are no native stacks; "": there are, or they are not wanted */
+    bool native_of_one;   /* of the others none was asked for */
     pyunw_native_module *modules;
     int module_count;
 };

@@ -112,7 +112,7 @@ static bool parse_stat(const char *text, struct stat_fields *fields, struct task
     }
     fields->start = numbers[0];
     fields->has_memory = numbers[23 - 22] != 0;
-    fields->program = numbers[26 - 22] ^ numbers[28 - 22] << 16;
+    fields->program = numbers[28 - 22] != 0 ? numbers[26 - 22] ^ numbers[28 - 22] << 16 : 0;
     return fields->state != '\0';
 }
 
@@ -370,7 +370,8 @@ enum process_fate process_info_fate(const struct process_info *info)
         return PROCESS_UNKNOWN;
     if (!good || fields.start != info->start || fields.state == 'Z' || fields.state == 'X' || !fields.has_memory)
         return PROCESS_ENDED;
-    return fields.program == info->program ? PROCESS_GOES_ON : PROCESS_REPLACED_PROGRAM;
+    /* One that is about to end may tell it no more: that is no other program. */
+    return fields.program == 0 || fields.program == info->program ? PROCESS_GOES_ON : PROCESS_REPLACED_PROGRAM;
 }
 
 const struct task *process_info_task(const struct process_info *info, uint64_t inner_id)

@@ -65,7 +65,8 @@ def make_project(folder, tests):
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "tools").mkdir(parents=True)
     (folder / "tests" / "toy").mkdir(parents=True)
-    shutil.copy(SOURCE / "tests" / "run", folder / "tests" / "run")
+    for name in ("run", "sanitizers.py"):
+        shutil.copy(SOURCE / "tests" / name, folder / "tests" / name)
     (folder / "tools" / "pythons").write_text(PYTHONS)
     (folder / "tools" / "pythons").chmod(0o755)
     (folder / "meson.build").write_text(MESON_BUILD)
