@@ -2,9 +2,9 @@
  * The handler of the fatal signals: who is asked first, and what becomes of the process.
  *
  * A handler that was there before may recover from its faults, as a Java machine does, and then nothing has happened.
- * So it is called first, with the signal blocked: where it gives up it raises the signal again, which then is pending,
- * or sets the default action. Only faulthandler's is known not to come back; it is called when all is reported.
- * Signal-safe: yes.
+ * So it is called first, with the signal blocked but for SA_NODEFER: where it gives up it raises the signal again,
+ * which then is pending, or sets the default action. Only faulthandler's is known not to come back; it is called when
+ * all is reported. Signal-safe: yes.
  */
 #include "crash.h"
 #include "report.h"
@@ -240,6 +240,13 @@ static void copy_registers(const ucontext_t *context, registers *copy)
 #endif
 }
 
+/* What the kernel would have blocked for it: one with SA_NODEFER may leave by longjmp(3), and not touch the mask. */
+static uint64_t mask_for(const struct kernel_sigaction *previous, int signal)
+{
+    bool defers = (previous->flags & (unsigned long)SA_NODEFER) == 0;
+    return previous->mask | (defers ? signal_bit(signal) : 0);
+}
+
 /* True where the process goes on, or its end is none of ours. */
 static bool is_settled(const struct kernel_sigaction *previous, int signal, siginfo_t *info, void *context)
 {
@@ -248,7 +255,7 @@ static bool is_settled(const struct kernel_sigaction *previous, int signal, sigi
     if (context != NULL)
         copy_registers(context, &before);
     /* One that leaves by longjmp(3) takes the mask along: it is to be the one that the kernel would have made. */
-    uint64_t blocked = previous->mask | signal_bit(signal);
+    uint64_t blocked = mask_for(previous, signal);
     uint64_t found = set_mask(mask_of(context) | blocked);
     call_handler(previous, signal, info, context);
     (void)set_mask(found | blocked);
@@ -259,10 +266,7 @@ static bool is_settled(const struct kernel_sigaction *previous, int signal, sigi
 
 static void call_afterwards(const struct kernel_sigaction *previous, int signal, siginfo_t *info, void *context)
 {
-    uint64_t mask = previous->mask;
-    if ((previous->flags & (unsigned long)SA_NODEFER) == 0)
-        mask |= signal_bit(signal);
-    (void)set_mask(mask_of(context) | mask);
+    (void)set_mask(mask_of(context) | mask_for(previous, signal));
     call_handler(previous, signal, info, context);
 }
 

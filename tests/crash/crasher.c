@@ -203,6 +203,7 @@ CRASH read_null_together(void)
 
 static void *page;
 static sigjmp_buf recovery;
+static int keeps_mask = 1; /* what sigsetjmp(3) is told */
 static struct sigaction handler_before;
 static volatile int recoveries;
 
@@ -275,6 +276,14 @@ CRASH handle_by_jump(void)
     install(SIGSEGV, &(struct sigaction){.sa_sigaction = recover_by_jump, .sa_flags = SA_SIGINFO | SA_ONSTACK});
 }
 
+/* As many do: the mask is never touched, neither by the kernel nor by the jump. */
+CRASH handle_by_jump_without_mask(void)
+{
+    keeps_mask = 0;
+    install(SIGSEGV, &(struct sigaction){.sa_sigaction = recover_by_jump,
+                                         .sa_flags = (int)(SA_SIGINFO | SA_ONSTACK | SA_NODEFER)});
+}
+
 CRASH handle_by_raising(int signal)
 {
     install(signal, &(struct sigaction){.sa_handler = print_and_raise});
@@ -312,7 +321,7 @@ __attribute__((visibility("default"))) int fault_and_recover(int count)
 {
     for (volatile int n = 0; n < count; n++) {
         (void)mprotect(page, 4096, PROT_NONE);
-        if (sigsetjmp(recovery, 1) == 0)
+        if (sigsetjmp(recovery, keeps_mask) == 0)
             *(volatile int *)page = 1;
     }
     return recoveries;

@@ -57,6 +57,10 @@ def cases():
                     ends=0, kind="none")
     yield from both("recovers by siglongjmp", "held.handle_by_jump()", call="print(held.fault_and_recover(1000))",
                     ends=0, kind="none")
+    yield from both("recovers by longjmp, with SA_NODEFER", "held.handle_by_jump_without_mask()",
+                    call="print(held.fault_and_recover(1000))", ends=0, kind="none")
+    yield from both("recovers by longjmp, with SA_NODEFER, then dies", "held.handle_by_jump_without_mask()",
+                    call="held.fault_and_recover(100); held.null_read()", **null_read)
     for name, recovering in (("mprotect", "handle_by_mprotect"), ("siglongjmp", "handle_by_jump")):
         yield from both("recovers by %s, then dies" % name, "held.%s()" % recovering,
                         call="held.fault_and_recover(100); held.null_read()", **null_read)
