@@ -289,6 +289,11 @@ CRASH handle_by_raising(int signal)
     install(signal, &(struct sigaction){.sa_handler = print_and_raise});
 }
 
+CRASH handle_by_raising_at_once(int signal)
+{
+    install(signal, &(struct sigaction){.sa_handler = print_and_raise, .sa_flags = (int)SA_NODEFER});
+}
+
 CRASH handle_by_raising_with_info(int signal)
 {
     install(signal, &(struct sigaction){.sa_sigaction = print_and_raise_with_info, .sa_flags = SA_SIGINFO});

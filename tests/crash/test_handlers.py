@@ -48,6 +48,8 @@ def cases():
                     signal=signal.SIGABRT)
     yield case("raises again, before", "held.handle_by_raising(11)", **null_read)
     yield case("raises again, with siginfo, before", "held.handle_by_raising_with_info(11)", **null_read)
+    # It is gone before its handler comes back: without a report, and as without the tracker.
+    yield case("raises at once, with SA_NODEFER, before", "held.handle_by_raising_at_once(11)", kind="none")
     yield case("raises a division again, before", "held.handle_by_raising_with_info(8)", call="held.divide()",
                causes=("division_by_zero",), signal=signal.SIGFPE, function="divide")
     yield case("passes on the number alone, after", after="held.handle_by_number(11)", causes=("sent_signal",),
