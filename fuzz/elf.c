@@ -4,6 +4,7 @@
  *
  * Input: the file.
  */
+#include "bytes_at.h"
 #include "core.h"
 #include "fuzz.h"
 #include "process_dynamic.h"
@@ -14,30 +15,14 @@
 
 static const pyunw_addr BEGIN = UINT64_C(0x200000000000);
 
-struct loaded {
-    const uint8_t *bytes;
-    size_t size;
-    uint64_t reads;
-};
-
 /* Each segment of the file where it stands in it: what is linked so is common. */
-static int read_loaded(void *context, pyunw_addr address, void *buffer, size_t size)
-{
-    struct loaded *loaded = context;
-    loaded->reads++;
-    if (address < BEGIN || address - BEGIN > loaded->size || size > loaded->size - (address - BEGIN))
-        return PYUNW_ERR_FAULT;
-    memcpy(buffer, loaded->bytes + (address - BEGIN), size);
-    return 0;
-}
-
 static void look_in_memory(const uint8_t *data, size_t size)
 {
     enum { READS_MAX = 1 << 20 };
-    struct loaded loaded = {.bytes = data, .size = size};
+    struct bytes_at loaded = {.address = BEGIN, .bytes = data, .size = size};
     struct mapping mapping = {.begin = BEGIN, .end = BEGIN + (size + 4095) / 4096 * 4096, .readable = true};
     const struct process_maps maps = {.mappings = &mapping, .count = 1};
-    const struct source source = {.maps = &maps, .read = read_loaded, .context = &loaded};
+    const struct source source = {.maps = &maps, .read = read_bytes_at, .context = &loaded};
     struct elf_marks marks;
     (void)pyunw_dynamic_look(&source, BEGIN, &marks);
     (void)pyunw_dynamic_has_runtime(&source, BEGIN);

@@ -5,29 +5,13 @@
  * characters that lie elsewhere are looked for in, too.
  */
 #include "text.h"
+#include "bytes_at.h"
 #include "fuzz.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 static const pyunw_addr OBJECT_AT = UINT64_C(0x200000001000);
-
-struct bytes {
-    const uint8_t *at;
-    size_t size;
-    uint64_t reads;
-};
-
-static int read_bytes(void *context, pyunw_addr address, void *buffer, size_t size)
-{
-    struct bytes *bytes = context;
-    bytes->reads++;
-    REQUIRE(size > 0);
-    if (address < OBJECT_AT || address - OBJECT_AT > bytes->size || size > bytes->size - (address - OBJECT_AT))
-        return PYUNW_ERR_FAULT;
-    memcpy(buffer, bytes->at + (address - OBJECT_AT), size);
-    return 0;
-}
 
 /* ---- The plainest conversion: all of it at once ---- */
 
@@ -53,7 +37,7 @@ static size_t plain_character(uint32_t code_point, char *out)
 }
 
 /* NULL where the characters are not all there, or one is none. */
-static char *plain_utf8(const struct text *text, const struct bytes *bytes, size_t *length)
+static char *plain_utf8(const struct text *text, const struct bytes_at *bytes, size_t *length)
 {
     *length = 0;
     if (text->length > bytes->size)
@@ -65,7 +49,7 @@ static char *plain_utf8(const struct text *text, const struct bytes *bytes, size
     char *out = malloc(6 * (size_t)text->length + 1);
     for (size_t n = 0; n < text->length; n++) {
         uint32_t code_point = 0;
-        memcpy(&code_point, bytes->at + (text->data - OBJECT_AT) + n * text->width, text->width);
+        memcpy(&code_point, bytes->bytes + (text->data - OBJECT_AT) + n * text->width, text->width);
         if (code_point > 0x10ffff || (text->ascii && code_point >= 0x80)) {
             free(out);
             return NULL;
@@ -82,7 +66,7 @@ static bool is_boundary(const char *whole, size_t length, size_t at)
     return at == length || ((uint8_t)whole[at] & 0xc0) != 0x80;
 }
 
-static void compare(const struct text *text, const struct bytes *bytes, enum text_keep keep, size_t room)
+static void compare(const struct text *text, const struct bytes_at *bytes, enum text_keep keep, size_t room)
 {
     size_t whole_length = 0;
     size_t length = 0;
@@ -117,9 +101,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint32_t minor = 8 + (uint32_t)take_number(&input, 1) % 8;
     unsigned flags = (unsigned)take_number(&input, 1);
     size_t room = 1 + take_number(&input, 2) % 1200;
-    struct bytes bytes = {.at = input.at, .size = input.left};
+    struct bytes_at bytes = {.address = OBJECT_AT, .bytes = input.at, .size = input.left};
     if (pyunw_layout_select(&target.layout, 3u << 24 | minor << 16, (flags & 1) != 0 && minor >= 13) == 0) {
-        target.image = (pyunw_image){.size = sizeof target.image, .read = read_bytes, .context = &bytes};
+        target.image = (pyunw_image){.size = sizeof target.image, .read = read_bytes_at, .context = &bytes};
         target.text_type = (flags & 2) != 0 ? OBJECT_AT : 0;
         struct memory memory = pyunw_safe_memory(&target);
         uint64_t bound = (flags & 4) != 0 ? MAX_TEXT : MAX_STR;

@@ -74,7 +74,7 @@ static size_t first_child(const struct families *families, pid_t parent)
     return low;
 }
 
-static bool is_among(pid_t pid, const pid_t *pids, size_t count)
+bool tree_has(pid_t pid, const pid_t *pids, size_t count)
 {
     for (size_t n = 0; n < count; n++) {
         if (pids[n] == pid)
@@ -95,7 +95,7 @@ static size_t walk_tree(const struct families *families, pid_t pid, bool (*is_le
     coming[height++] = pid;
     while (height > 0) {
         pid_t next = coming[--height];
-        if (is_among(next, pids, count) || (is_left_out != NULL && is_left_out(next)))
+        if (tree_has(next, pids, count) || (is_left_out != NULL && is_left_out(next)))
             continue;
         pids[count++] = next;
         size_t first = first_child(families, next);

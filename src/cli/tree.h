@@ -15,6 +15,9 @@
  */
 bool tree_find(pid_t pid, pid_t **pids, size_t *count);
 
+/* Is a process among them? */
+bool tree_has(pid_t pid, const pid_t *pids, size_t count);
+
 /* The same without those that is_left_out() says, and all below them. */
 bool tree_find_but(pid_t pid, bool (*is_left_out)(pid_t pid), pid_t **pids, size_t *count);
 

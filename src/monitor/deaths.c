@@ -125,11 +125,8 @@ void deaths_take(struct deaths *deaths, struct watched *process, int status, con
         of.usage = *usage;
         of.has_usage = true;
     }
-    if (of.signal == 0 || is_settled(deaths, &of)) {
-        watched_remove(deaths->watched, process);
-        return;
-    }
-    if (deaths->count == UNSETTLED_MAX) { /* its teller goes on, and what that cannot write is lost */
+    /* Where there are too many its teller goes on, and what that cannot write is lost. */
+    if (of.signal == 0 || is_settled(deaths, &of) || deaths->count == UNSETTLED_MAX) {
         watched_remove(deaths->watched, process);
         return;
     }

@@ -25,29 +25,10 @@ static struct {
     int64_t work;
 } looks = {.asked = -1, .done = -1};
 
-static bool is_among(pid_t pid, const pid_t *pids, size_t count)
-{
-    for (size_t n = 0; n < count; n++) {
-        if (pids[n] == pid)
-            return true;
-    }
-    return false;
-}
-
-/* Zombies included. */
-static struct watched *find_seen(pid_t pid)
-{
-    for (size_t n = 0; n < looks.seen.count; n++) {
-        if (looks.seen.entries[n]->pid == pid)
-            return looks.seen.entries[n];
-    }
-    return NULL;
-}
-
 /* What the tracker has started, as hooks, is not of the program. Another monitor sees to its own. */
 static bool is_left_out(pid_t pid)
 {
-    const struct watched *seen = find_seen(pid);
+    const struct watched *seen = watched_find_any(&looks.seen, pid);
     return pid != getpid() && (seen == NULL || !seen->is_python) && watched_is_command(pid);
 }
 
@@ -56,7 +37,7 @@ static void forget_ended(const pid_t *pids, size_t count)
     for (size_t n = looks.seen.count; n-- > 0;) {
         struct watched *watched = looks.seen.entries[n];
         /* One that stays as a zombie is told once; its number may be given anew. */
-        if (!is_among(watched->pid, pids, count) || (watched->has_ended && !process_info_is_there(&watched->info)))
+        if (!tree_has(watched->pid, pids, count) || (watched->has_ended && !process_info_is_there(&watched->info)))
             watched_remove(&looks.seen, watched);
     }
 }
@@ -88,7 +69,7 @@ static struct watched *news_of(struct watched *seen)
 
 static void look_at(pid_t pid)
 {
-    struct watched *seen = find_seen(pid);
+    struct watched *seen = watched_find_any(&looks.seen, pid);
     if (seen == NULL)
         seen = watched_add(&looks.seen, pid);
     if (seen == NULL)

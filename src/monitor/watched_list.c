@@ -17,6 +17,16 @@ struct watched *watched_find(const struct watched_list *list, pid_t pid)
     return NULL;
 }
 
+struct watched *watched_find_any(const struct watched_list *list, pid_t pid)
+{
+    struct watched *living = watched_find(list, pid);
+    for (size_t n = 0; n < list->count && living == NULL; n++) {
+        if (list->entries[n]->pid == pid)
+            return list->entries[n];
+    }
+    return living;
+}
+
 void watched_remove(struct watched_list *list, struct watched *watched)
 {
     for (size_t n = 0; n < list->count; n++) {
@@ -61,15 +71,6 @@ struct watched *watched_add_zombie(struct watched_list *list, pid_t pid)
 
 /* ---- Take ---- */
 
-static void swap_figures(struct watched *known, struct watched *news)
-{
-    json_t *figures = known->figures;
-    known->figures = news->figures;
-    news->figures = figures;
-    known->oom_kills = news->oom_kills;
-    known->oom_kills_before = news->oom_kills_before;
-}
-
 /* Both are of the same process. */
 static void take_over(struct watched *known, struct watched *news)
 {
@@ -85,7 +86,11 @@ static void take_over(struct watched *known, struct watched *news)
     news->info = info;
     known->inner_pid = news->inner_pid;
     known->is_python = news->is_python || (is_same && known->is_python);
-    swap_figures(known, news);
+    known->oom_kills = news->oom_kills;
+    known->oom_kills_before = news->oom_kills_before;
+    json_t *figures = known->figures;
+    known->figures = news->figures;
+    news->figures = figures;
     if (known->pidfd < 0) {
         known->pidfd = news->pidfd;
         news->pidfd = -1;

@@ -12,6 +12,9 @@ struct watched_list {
     size_t count;
 };
 
+/* NULL: not known. One that has ended is found where no other has its number. */
+struct watched *watched_find_any(const struct watched_list *list, pid_t pid);
+
 /* NULL: not known, or ended. */
 struct watched *watched_find(const struct watched_list *list, pid_t pid);
 

@@ -238,3 +238,30 @@ class Tally:
             return 1
         print("%d runs, in each a system call failed: %d calls, none did harm" % (self.runs, len(names)))
         return 0
+
+
+class Judged:
+    """
+    What is run with each fault of a share, one at a time. A subclass sets tally and what, and has run(call, error), which
+    runs it, and judge(done), the outcome in words.
+    """
+
+    def each(self, calls):
+        for call, error in faults(calls):
+            done = self.run(call, error)
+            self.tally.add(self.row_of(call), done, self.judge(done) if done.hit else "not reached")
+
+    def row_of(self, call):
+        """What it is counted under."""
+        return self.what
+
+
+def test(body):
+    """Run a test, which is given its tally: the exit status."""
+    why = may_hold()
+    if why is not None:
+        print(why)
+        return 77
+    tally = Tally()
+    body(tally)
+    return tally.finish()

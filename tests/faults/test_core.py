@@ -19,11 +19,14 @@ from same import different  # noqa: E402
 SUBJECT = os.path.join(SOURCE, "tests", "dump", "subject.py")
 
 
-class Cores:
+class Cores(faults.Judged):
     def __init__(self, tally, core, options):
         self.tally, self.what = tally, "core " + " ".join(options)
         self.command = [faults.COMMAND, "core", "--json"] + options + [core]
         self.reference = None
+
+    def run(self, call=None, error=None):
+        return faults.run(self.command, "start", call, error)
 
     def judge(self, done):
         check = self.tally.check
@@ -45,27 +48,19 @@ class Cores:
         return "the same" if done.output == self.reference.output else "the same, or null"
 
     def all(self):
-        self.reference = faults.run(self.command)
+        self.reference = self.run()
         unknown = faults.unknown_names(self.reference.calls)
         self.tally.check(self.reference.code() in (0, 1) and self.reference.output.endswith(b"}\n") and not unknown,
                          self.what, "without a failure:", unknown, self.reference.describe())
-        for call, error in faults.faults(self.reference.calls):
-            done = faults.run(self.command, "start", call, error)
-            self.tally.add(self.what, done, self.judge(done) if done.hit else "not reached")
+        self.each(self.reference.calls)
 
 
-def main():
-    why = faults.may_hold()
-    if why is not None:
-        print(why)
-        return 77
-    tally = faults.Tally()
+def body(tally):
     with Subject("lock", "generator", command=[sys.executable, SUBJECT]) as subject:
         core, _whole = gdb_core(subject.pid, "subject.core")
     for options in ([], ["--native"], ["--locals"]):
         Cores(tally, core, options).all()
-    return tally.finish()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(faults.test(body))

@@ -64,7 +64,7 @@ def is_same(told, wanted):
     return parts[0] == parts[1] and told["signal"] == wanted["signal"] and told["cause"] == wanted["cause"]
 
 
-class Crashes:
+class Crashes(faults.Judged):
     what = "crash"
 
     def __init__(self, tally):
@@ -131,21 +131,15 @@ class Crashes:
         if not self.tally.check(good and not names, "without a failure:", names, kind, problem, document, first.describe()):
             return
         self.reference = essence(document)
-        for call, error in faults.faults(first.calls):
-            done = self.run(call, error)
-            what = "crash: process %d, %s, %s" % (call.process, call.program, call.part)
-            self.tally.add(what, done, self.judge(done) if done.hit else "not reached")
+        self.each(first.calls)
+
+    def row_of(self, call):
+        return "crash: process %d, %s, %s" % (call.process, call.program, call.part)
 
 
-def main():
-    why = faults.may_hold()
-    if why is not None:
-        print(why)
-        return 77
-    tally = faults.Tally()
+def body(tally):
     Crashes(tally).all()
-    return tally.finish()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(faults.test(body))

@@ -39,7 +39,7 @@ def wait_until_idle(pid):
         os.sched_yield()
 
 
-class Dumps:
+class Dumps(faults.Judged):
     def __init__(self, tally, way, pid):
         self.tally, self.way, self.pid = tally, way, pid
         self.what = "dump " + " ".join(way)
@@ -92,24 +92,16 @@ class Dumps:
         unknown = faults.unknown_names(self.reference.calls)
         self.tally.check(self.reference.code() == 0 and not unknown, self.what, "calls without a line in calls.py:",
                          unknown, self.reference.describe())
-        for call, error in faults.faults(self.reference.calls):
-            done = self.run(call, error)
-            self.tally.add(self.what, done, self.judge(done) if done.hit else "not reached")
+        self.each(self.reference.calls)
 
 
-def main():
-    why = faults.may_hold()
-    if why is not None:
-        print(why)
-        return 77
-    tally = faults.Tally()
+def body(tally):
     with Subject("lock", "generator", command=[sys.executable, SUBJECT]) as subject:
         for way in WAYS:
             Dumps(tally, way, subject.pid).all()
         wait_until_reading(subject.pid)
         tally.check(subject.process.poll() is None, "the process has ended")
-    return tally.finish()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(faults.test(body))

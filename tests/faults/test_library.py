@@ -28,7 +28,7 @@ LIBRARY = compile_shared("library", os.path.join(SOURCE, "tests", "faults", "lib
 FOLDER = os.path.join(os.getcwd(), "reports")
 
 
-class Hosts:
+class Hosts(faults.Judged):
     def __init__(self, tally, what, function, *arguments, pid=None):
         self.tally, self.what, self.pid = tally, "library: " + what, pid
         self.command = [sys.executable, PROGRAM, LIBRARY, function, *arguments]
@@ -77,9 +77,7 @@ class Hosts:
         good = self.reference.code() == 0 and not re.search(rb"(?m)^\w+ -", self.reference.output)
         self.tally.check(good and not names, self.what, "without a failure:", names, self.reference.describe())
         calls = [call for call in self.reference.calls if call.process == 0]  # the sidecar's: test_crash.py
-        for call, error in faults.faults(calls):
-            done = self.run(call, error)
-            self.tally.add(self.what, done, self.judge(done) if done.hit else "not reached")
+        self.each(calls)
 
 
 def normalised(text):
@@ -94,12 +92,7 @@ def without_names(text):
     return re.sub(r"(?m)^((?:Current t|T)hread NUMBER) \[.*?\]", r"\1", text)
 
 
-def main():
-    why = faults.may_hold()
-    if why is not None:
-        print(why)
-        return 77
-    tally = faults.Tally()
+def body(tally):
     helper = faults.COMMAND
     for name, memory, guard in (("direct", 1, 0), ("trapped", 2, 0), ("guarded", 3, 0), ("guarded, readv", 3, 1),
                                 ("guarded, /proc/self/mem", 3, 2), ("guarded, pipe", 3, 3)):
@@ -113,8 +106,7 @@ def main():
         Hosts(tally, "core file", "library_core_file", core).all()
         wait_until_reading(subject.pid)
         tally.check(subject.process.poll() is None, "the process has ended")
-    return tally.finish()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(faults.test(body))

@@ -36,7 +36,7 @@ def make_reports():
     return finished[0], partial[0]
 
 
-class Reports:
+class Reports(faults.Judged):
     def __init__(self, tally, what, arguments):
         self.tally, self.what = tally, "report " + what
         self.command = [faults.COMMAND, "report"] + arguments
@@ -75,24 +75,16 @@ class Reports:
         unknown = faults.unknown_names(self.reference.calls)
         self.tally.check(self.reference.code() == 0 and self.reference.output and not unknown, self.what,
                          "without a failure:", unknown, self.reference.describe())
-        for call, error in faults.faults(self.reference.calls):
-            done = self.run(call, error)
-            self.tally.add(self.what, done, self.judge(done) if done.hit else "not reached")
+        self.each(self.reference.calls)
 
 
-def main():
-    why = faults.may_hold()
-    if why is not None:
-        print(why)
-        return 77
-    tally = faults.Tally()
+def body(tally):
     finished, partial = [os.path.join(FOLDER, name) for name in make_reports()]
     for what, arguments in (("FILE", [finished]), ("--json FILE", ["--json", finished]),
                             ("--markdown FILE", ["--markdown", finished]), ("of an unfinished one", ["--json", partial]),
                             ("--list", ["--list", FOLDER]), ("--prune", ["--prune", "--keep", "1", FOLDER])):
         Reports(tally, what, arguments).all()
-    return tally.finish()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(faults.test(body))

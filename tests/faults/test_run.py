@@ -24,7 +24,7 @@ KILLED = "import os, signal; os.write(1, b'ran'); os.kill(os.getpid(), signal.SI
 WAYS = [("exits", EXITS, []), ("killed", KILLED, []), ("killed", KILLED, ["--trace-kills"])]
 
 
-class Runs:
+class Runs(faults.Judged):
     def __init__(self, tally, name, code, options):
         self.tally, self.name, self.options = tally, name, options
         self.command = [faults.COMMAND, "run", "--report-dir", FOLDER] + options + [sys.executable, "-S", "-c", code]
@@ -76,35 +76,19 @@ class Runs:
         return "as bare, %s" % (found[0]["status"] + " report" if found else
                                 "no report" + (" and a message" if done.errors else ""))
 
-    @staticmethod
-    def first_kill(call):
-        return call.process == 0 and call.nth == 1
-
     def all(self):
         first = self.run()
         names = faults.unknown_names(first.calls)
         good = first.code() == self.ends and first.output == b"ran" and len(self.reports()) == (self.name == "killed")
         self.tally.check(good and not names, self.what, "without a failure:", names, first.describe())
         calls = [call for call in first.calls if call.program == "pyunwind"]  # the program's own are not ours
-        for call, error in faults.faults(calls):
-            if call.name == "read" and error.endswith("+"):
-                continue  # signalfd(2) never fails for ever
-            if call.name == "kill" and "--trace-kills" in self.options and self.first_kill(call):
-                continue  # of a child of its own, which it waits for: nothing but a sandbox forbids that
-            done = self.run(call, error)
-            self.tally.add(self.what, done, self.judge(done) if done.hit else "not reached")
+        self.each(calls)
 
 
-def main():
-    why = faults.may_hold()
-    if why is not None:
-        print(why)
-        return 77
-    tally = faults.Tally()
+def body(tally):
     for way in WAYS:
         Runs(tally, *way).all()
-    return tally.finish()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(faults.test(body))

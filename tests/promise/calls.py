@@ -15,6 +15,7 @@ SOURCE = os.environ["PYUNWIND_SOURCE"]
 sys.path.insert(0, os.path.join(SOURCE, "tests", "support"))
 
 import pyunw
+from programs import BlockedThread, depth_of_own_stack, descend
 
 ROOM = 128  # frames
 UNMAPPED = 1 << 40  # Linux maps nothing here of itself: above the heap of a program at 0x400000, below all others
@@ -297,3 +298,21 @@ def at_unmapped_address(call, room, target):
         call("pyunw_write_json", target, room.null, bad),
     ):
         assert result < 0, "%#x was read as if it were something" % bad
+
+
+def everything(call, targets, room, depth):
+    """All of the above: of a thread that rests at the end of such a stack (programs.descend), and of the calling one."""
+    with BlockedThread(depth) as blocked:
+        blocked.find(pyunw.threads(targets.opened["direct"]))
+        frames = len(blocked.frames())
+        for label, target in targets:
+            about_target(call, room, target, label != "image")
+            about_thread(call, room, target, blocked.tstate, frames)
+            if label != "direct":
+                at_unmapped_address(call, room, target)
+        for label, target in targets.own_process():
+            # Above the lambda: about_own_thread, about_thread, good, and the call's __call__.
+            descend(depth, lambda: about_own_thread(call, room, target, depth_of_own_stack() + 4))
+        for tstate in (pyunw.current_thread(targets.opened["direct"]), blocked.tstate):
+            with_cpython_names(call, room, tstate)
+        without_target(call, targets.image)

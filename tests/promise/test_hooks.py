@@ -18,7 +18,6 @@ sys.path.insert(0, os.path.join(os.environ["PYUNWIND_SOURCE"], "tests", "support
 import calls
 import pyunw
 from compile import compile_shared, preloading
-from programs import BlockedThread, depth_of_own_stack, descend
 
 FLAGS = calls.core_flags() + ["-fno-builtin", "-Wl,-z,now"]
 HELPER = compile_shared("no_foreign_code", "no_foreign_code.c", flags=FLAGS, pyunwind=True)
@@ -80,23 +79,6 @@ def check_window(helper):
     return len(tried) - len(ALLOWED)
 
 
-def call_everything(window, targets, room):
-    with BlockedThread(DEPTH) as blocked:
-        blocked.find(pyunw.threads(targets.opened["direct"]))
-        depth = len(blocked.frames())
-        for label, target in targets:
-            calls.about_target(window, room, target, label != "image")
-            calls.about_thread(window, room, target, blocked.tstate, depth)
-            if label != "direct":
-                calls.at_unmapped_address(window, room, target)
-        for label, target in targets.own_process():
-            # Above the lambda: about_own_thread, about_thread, good, and the window's __call__.
-            descend(DEPTH, lambda: calls.about_own_thread(window, room, target, depth_of_own_stack() + 4))
-        for tstate in (pyunw.current_thread(targets.opened["direct"]), blocked.tstate):
-            calls.with_cpython_names(window, room, tstate)
-        calls.without_target(window, targets.image)
-
-
 def run():
     holding, releasing = Window(ctypes.PyDLL(HELPER)), Window(ctypes.CDLL(HELPER))
     helper = ctypes.PyDLL(HELPER)
@@ -106,8 +88,8 @@ def run():
     room = calls.Room()
     mappings, size = close_foreign_text(helper)
     offences = check_window(helper)
-    call_everything(holding, targets, room)
-    call_everything(releasing, targets, room)
+    calls.everything(holding, targets, room, DEPTH)
+    calls.everything(releasing, targets, room, DEPTH)
     assert set(holding.calls) == set(releasing.calls) == calls.SIGNAL_SAFE, (
         "not called, or not declared: %s" % sorted(set(holding.calls) ^ calls.SIGNAL_SAFE))
     count = sum(holding.calls.values()) + sum(releasing.calls.values())

@@ -14,7 +14,6 @@ sys.path.insert(0, os.path.join(os.environ["PYUNWIND_SOURCE"], "tests", "support
 import calls
 import pyunw
 from compile import compile_shared
-from programs import BlockedThread, depth_of_own_stack, descend
 
 DEPTH = 12
 MAPS_EVERY = 13  # calls: reading the list of mappings takes long
@@ -34,23 +33,6 @@ class Watch:
         return calls.result_of(name, result.value)
 
 
-def call_everything(watch, targets, room):
-    with BlockedThread(DEPTH) as blocked:
-        blocked.find(pyunw.threads(targets.opened["direct"]))
-        depth = len(blocked.frames())
-        for label, target in targets:
-            calls.about_target(watch, room, target, label != "image")
-            calls.about_thread(watch, room, target, blocked.tstate, depth)
-            if label != "direct":
-                calls.at_unmapped_address(watch, room, target)
-        for label, target in targets.own_process():
-            # Above the lambda: about_own_thread, about_thread, good, and the watch's __call__.
-            descend(DEPTH, lambda: calls.about_own_thread(watch, room, target, depth_of_own_stack() + 4))
-        for tstate in (pyunw.current_thread(targets.opened["direct"]), blocked.tstate):
-            calls.with_cpython_names(watch, room, tstate)
-        calls.without_target(watch, targets.image)
-
-
 def changes_are_told(helper):
     made = ctypes.c_int()
     pid = os.fork()
@@ -66,7 +48,7 @@ def main():
     assert changes_are_told(helper), "a change that was made is not told"
     pyunw.check(pyunw.lib.pyunw_trap_install())
     watch, room = Watch(helper), calls.Room()
-    call_everything(watch, calls.Targets(ctypes.cast(helper["read_own_memory"], ctypes.c_void_p)), room)
+    calls.everything(watch, calls.Targets(ctypes.cast(helper["read_own_memory"], ctypes.c_void_p)), room, DEPTH)
     assert set(watch.calls) == calls.SIGNAL_SAFE, (
         "not called, or not declared: %s" % sorted(set(watch.calls) ^ calls.SIGNAL_SAFE))
     print("%d calls of %d signal-safe functions changed nothing" % (sum(watch.calls.values()), len(watch.calls)))
