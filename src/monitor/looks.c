@@ -112,21 +112,25 @@ static void *look_ever_again(void *unused)
     return unused;
 }
 
-int looks_begin(bool opens)
+bool looks_open(int *asked, int *done)
+{
+    *asked = looks.asked = eventfd(0, EFD_CLOEXEC);
+    *done = looks.done = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return *asked >= 0 && *done >= 0;
+}
+
+void looks_begin(bool opens)
 {
     pthread_t thread;
     pthread_attr_t attributes;
     looks.opens = opens;
-    looks.asked = eventfd(0, EFD_CLOEXEC);
-    looks.done = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (looks.asked < 0 || looks.done < 0 || pthread_attr_init(&attributes) != 0)
-        return -1;
+    if (pthread_attr_init(&attributes) != 0)
+        return;
     /* It inherits that all signals are blocked. */
     looks.has_thread = pthread_attr_setstacksize(&attributes, STACK_SIZE) == 0 &&
                        pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) == 0 &&
                        pthread_create(&thread, &attributes, look_ever_again, NULL) == 0;
     (void)pthread_attr_destroy(&attributes);
-    return looks.done;
 }
 
 void looks_ask(void)

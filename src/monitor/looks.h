@@ -11,9 +11,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* opens: interpreters, too. The descriptor that can be read (poll(2)) when a look is done; less than 0: errno says why.
- */
-int looks_begin(bool opens);
+/* Make what the thread is asked by, and what can be read (poll(2)) when a look is done. False: errno says why. */
+bool looks_open(int *asked, int *done);
+
+/* Start the thread; opens: interpreters, too. Where there cannot be one, a look is its caller's. */
+void looks_begin(bool opens);
 
 /* Begin a look. Not before the last one was taken. */
 void looks_ask(void);

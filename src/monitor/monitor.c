@@ -40,6 +40,7 @@ struct monitor {
     int status;  /* of the program */
     int events;  /* epoll(7) */
     int signals; /* signalfd(2) */
+    int asked;   /* for a look */
     int looks;   /* a look is done */
     struct watched_list watched;
     struct deaths deaths;
@@ -317,8 +318,7 @@ static bool open_events(struct monitor *monitor)
     (void)sigfillset(&all);
     monitor->events = epoll_create1(EPOLL_CLOEXEC);
     monitor->signals = signalfd(-1, &all, SFD_NONBLOCK | SFD_CLOEXEC);
-    monitor->looks = looks_begin(monitor->wish->trace_kills);
-    return monitor->events >= 0 && monitor->signals >= 0 && monitor->looks >= 0 &&
+    return monitor->events >= 0 && monitor->signals >= 0 && looks_open(&monitor->asked, &monitor->looks) &&
            epoll_ctl(monitor->events, EPOLL_CTL_ADD, monitor->signals, &signals) == 0 &&
            epoll_ctl(monitor->events, EPOLL_CTL_ADD, monitor->looks, &look) == 0;
 }
@@ -331,22 +331,6 @@ static void begin_tracing(struct monitor *monitor)
     (void)watchdog_begin();
 }
 
-/* Without events: nothing is told, but how the program ends. */
-static int wait_alone(pid_t program)
-{
-    int status = 0;
-    pid_t ended = 0;
-    do {
-        siginfo_t info = {0};
-        bool good = waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WNOWAIT | __WALL) == 0;
-        if (good && (info.si_code == CLD_TRAPPED || info.si_code == CLD_STOPPED))
-            trace_pass_stops(info.si_pid);
-        else if (good)
-            ended = waitpid(info.si_pid, &status, __WALL);
-    } while (ended != program);
-    return status;
-}
-
 int monitor_run(const struct monitor_wish *wish)
 {
     struct monitor monitor = {.wish = wish, .pause = LOOK_FIRST};
@@ -357,7 +341,7 @@ int monitor_run(const struct monitor_wish *wish)
         (void)fprintf(stderr, "pyunwind run: --trace-kills is not possible here: %s\n", message);
         return MONITOR_FAILED;
     }
-    if (!start_prepare(&found)) {
+    if (!start_prepare(&found) || !open_events(&monitor)) {
         (void)fprintf(stderr, "pyunwind run: the program cannot be monitored: %s\n", strerror(errno));
         return MONITOR_FAILED;
     }
@@ -366,13 +350,11 @@ int monitor_run(const struct monitor_wish *wish)
         return exit_status;
     monitor.deaths =
         (struct deaths){.wish = wish, .watched = &monitor.watched, .program = monitor.program, .last_teller = -1};
-    start_close_inherited(wish, crash_option_is_set("PYUNWIND_TEXT", false));
-    if (!open_events(&monitor)) {
-        /* It runs already: what can be done still is to wait for it. */
-        return ending_take(wait_alone(monitor.program));
-    }
+    int kept[] = {wish->folder, wish->output, monitor.events, monitor.signals, monitor.asked, monitor.looks};
+    start_close_inherited(kept, sizeof kept / sizeof kept[0], crash_option_is_set("PYUNWIND_TEXT", false));
     if (wish->trace_kills)
         begin_tracing(&monitor);
+    looks_begin(wish->trace_kills);
     begin_watching(&monitor);
     while (!monitor.has_ended)
         wait_for_events(&monitor);

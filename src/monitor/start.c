@@ -122,21 +122,28 @@ static void close_range_of(unsigned first, unsigned last)
         (void)close((int)fd);
 }
 
-void start_close_inherited(const struct monitor_wish *wish, bool with_standard_error)
+static int by_number(const void *left, const void *right)
 {
-    int low = wish->folder < wish->output || wish->output < 0 ? wish->folder : wish->output;
-    int high = low == wish->folder ? wish->output : wish->folder;
+    return *(const int *)left - *(const int *)right;
+}
+
+void start_close_inherited(int *kept, size_t count, bool with_standard_error)
+{
+    int from = STDERR_FILENO + 1;
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    for (int fd = 0; null >= 0 && fd <= STDERR_FILENO; fd++) {
-        if (fd != null && fd != low && fd != high && !(with_standard_error && fd == STDERR_FILENO))
+    for (int fd = 0; null >= 0 && fd < from; fd++) {
+        bool stays = fd == null || (with_standard_error && fd == STDERR_FILENO);
+        for (size_t n = 0; n < count; n++)
+            stays = stays || fd == kept[n];
+        if (!stays)
             (void)dup2(null, fd);
     }
-    if (low > STDERR_FILENO)
-        close_range_of(STDERR_FILENO + 1, (unsigned)low - 1);
-    if (high > STDERR_FILENO) {
-        close_range_of((unsigned)(low > STDERR_FILENO ? low : STDERR_FILENO) + 1, (unsigned)high - 1);
-        close_range_of((unsigned)high + 1, UINT_MAX);
-    } else {
-        close_range_of((unsigned)(low > STDERR_FILENO ? low : STDERR_FILENO) + 1, UINT_MAX);
+    qsort(kept, count, sizeof *kept, by_number);
+    for (size_t n = 0; n < count; n++) {
+        if (kept[n] < from)
+            continue;
+        close_range_of((unsigned)from, (unsigned)kept[n] - 1);
+        from = kept[n] + 1;
     }
+    close_range_of((unsigned)from, UINT_MAX);
 }

@@ -64,6 +64,10 @@ class Runs(faults.Judged):
         if self.name == "exits":
             check(not found, self.what, "a report of a program that has not died:", found, done.describe())
             return "as bare"
+        # Where nothing at all can be read any more, nothing of a death is known.
+        reads_nothing = done.fault.split(":")[3] == "read" and "+" in done.fault
+        check(found or done.errors != b"" or reads_nothing or self.name != "killed", self.what,
+              "leaves no report, and says nothing:", done.describe())
         for document in found:
             check(document["signal"] is not None and document["signal"]["number"] == signal.SIGKILL and
                   document["pid"] is not None, self.what, "the report tells", document, done.describe())
