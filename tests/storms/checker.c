@@ -193,7 +193,8 @@ int checker_check(const pyunw_frame *frames, int count, bool complete, int *wher
         verdict |= found;
         callee = spot;
     }
-    if (complete && callee >= 0 && (table.functions[table.spots[callee].function].flags & FUNCTION_BOTTOM) == 0) {
+    if (complete && callee >= 0 &&
+        (table.functions[table.spots[callee].function].flags & (FUNCTION_BOTTOM | FUNCTION_ANYWHERE)) == 0) {
         if (verdict == 0)
             *where = count - 1;
         verdict |= VERDICT_CUT;

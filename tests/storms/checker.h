@@ -23,7 +23,7 @@ enum verdict {
 
 enum function_flags {
     FUNCTION_BOTTOM = 1,   /* begins a stack */
-    FUNCTION_ANYWHERE = 2, /* is called whenever an object dies: by anyone, from any line */
+    FUNCTION_ANYWHERE = 2, /* is called whenever an object dies: by anyone, from any line, or by nobody */
     FUNCTION_OWN = 4,      /* of a file all of whose functions are in the table */
 };
 

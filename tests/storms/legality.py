@@ -24,6 +24,8 @@ CALLED_WHEN_OBJECTS_DIE = {"_remove"}
 CALLED_WHEN_OWN_DIE = {"__del__", "when_dead"}
 # Of threading, in the child.
 CALLED_AT_FORK = {"_after_fork"}
+# Of threading: by C code, when a thread begins, and when an interpreter ends.
+BEGIN_STACKS = {"_bootstrap", "_shutdown"}
 # What the program calls of the standard library.
 CALLED_IN_LIBRARY = {"Thread", "start", "join"}
 CO_OPTIMIZED_AND_NEWLOCALS = 3
@@ -133,7 +135,7 @@ class Table:
 
     def add_library_function(self, code):
         function = self.add_code(code, own=False)
-        if code.co_name == "_bootstrap":
+        if code.co_name in BEGIN_STACKS:
             function.flags |= BOTTOM
 
     def resolve(self, name, caller):

@@ -121,8 +121,10 @@ def storm(library, arguments):
         print(os.getpid(), flush=True)
         sys.stdin.readline()
     storms = not arguments.waits or arguments.then_storm
-    if storms and start(arguments.sabotage) != 0:
-        sys.exit("cannot start the storm")
+    error = start(arguments.sabotage) if storms else 0
+    if error != 0:
+        print("cannot start the storm: %s" % os.strerror(error), flush=True)
+        os._exit(1)  # the threads go on
     _signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])  # signal's own is a function that nobody knows
     if arguments.executes > 0:
         time.sleep(arguments.seconds / (arguments.executes + 1))

@@ -6,6 +6,7 @@ Run by tests/storms/test_storm.py under an interpreter; the last line of output 
 import ctypes
 import sys
 import tempfile
+import threading
 
 import legality
 import program
@@ -112,6 +113,14 @@ def capture_in_workload(library):
     return Stack(library, taken[1 : names.index(b"thread_short") + 1])
 
 
+def end_of_interpreter(good):
+    """A true stack: C code calls this function of threading's where an interpreter ends."""
+    code = threading._shutdown.__code__
+    name = code.co_name.encode()
+    only = Stack(good.library, good.frames[:1])
+    return only.changed(0, filename=code.co_filename.encode(), name=name, qualname=name, lineno=code.co_firstlineno)
+
+
 def wrong_stacks(good):
     """(what is wrong, the stack, complete, the verdict that must be among the bits)"""
     caller = good.index("nest_1")
@@ -144,8 +153,8 @@ def main():
     workload.prepare_made()
     good = capture_in_workload(library)
     failures = []
-    true_stacks = [good, Stack(library, good.frames[:1])]
-    for complete, stack in ((True, true_stacks[0]), (False, true_stacks[0]), (False, true_stacks[1])):
+    innermost = Stack(library, good.frames[:1])
+    for complete, stack in ((True, good), (False, good), (False, innermost), (True, end_of_interpreter(good))):
         if stack.verdict(complete) != 0:
             failures.append("a true stack is called wrong: %d" % stack.verdict(complete))
     wrong = list(wrong_stacks(good))

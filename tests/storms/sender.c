@@ -130,7 +130,7 @@ static void *run(void *unused)
     return NULL;
 }
 
-/* Of the threads that are there now. */
+/* Of the threads that are there now: one that has ended meanwhile has none. */
 static int start_timers(void)
 {
     list_tids(0);
@@ -138,14 +138,19 @@ static int start_timers(void)
     int64_t period = (int64_t)1000000000 * count / options.signals_per_second;
     const struct timespec each = {period / 1000000000, period % 1000000000};
     const struct itimerspec when = {each, each};
-    for (timer_count = 0; timer_count < count; timer_count++) {
+    timer_count = 0;
+    for (int n = 0; n < count; n++) {
         struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = options.signal_number};
-        event._sigev_un._tid = tids[timer_count];
-        if (timer_create(CLOCK_MONOTONIC, &event, &timers[timer_count]) != 0 ||
-            timer_settime(timers[timer_count], 0, &when, NULL) != 0)
+        event._sigev_un._tid = tids[n];
+        if (timer_create(CLOCK_MONOTONIC, &event, &timers[timer_count]) != 0) {
+            if (errno == EINVAL && syscall(SYS_tgkill, getpid(), tids[n], 0) < 0 && errno == ESRCH)
+                continue;
+            return errno;
+        }
+        if (timer_settime(timers[timer_count++], 0, &when, NULL) != 0)
             return errno;
     }
-    return 0;
+    return timer_count > 0 ? 0 : ESRCH;
 }
 
 void sender_forget(void)
