@@ -123,6 +123,22 @@ def check_outcomes(folder):
     check(status == 0 and len(output.splitlines()) == 8, "8 tests are listed", output)
 
 
+def check_order(folder):
+    """A seed tells the order in which tests are begun, and the one that was taken is printed."""
+    make_project(folder, {"t%d" % n: "# interpreters: host\n" for n in range(12)})
+
+    def order(*arguments):
+        status, output, _ = run(folder, "--seconds", "600", "--jobs", "1", "--only", "toy", *arguments)
+        check(status == 0, "all pass", output)
+        return [line.split()[0] for line in output.splitlines() if " ok " in line], output
+
+    first, output = order()
+    seed = output.split("--seed ")[1].split()[0]
+    check(sorted(first) == sorted("toy/t%d" % n for n in range(12)), "all are begun", output)
+    check(order("--seed", seed)[0] == first, "the order of seed %s again" % seed, output)
+    check(any(order("--seed", str(seed))[0] != first for seed in range(3)), "another seed, another order", output)
+
+
 def check_refusals(folder):
     make_project(folder, {"good": GOOD})
     for arguments in (("--only", "nothing"), ("--python", "3.7"), ("--jobs", "0")):
@@ -137,5 +153,6 @@ def check_refusals(folder):
 
 with tempfile.TemporaryDirectory() as temporary:
     check_outcomes(Path(temporary) / "toy")
+    check_order(Path(temporary) / "toy")
     check_refusals(Path(temporary) / "toy")
 print("%d checks of what tests/run counts, ends and refuses" % checked)

@@ -21,7 +21,7 @@ def load():
 
 
 def part(torture, name, script, present="README.md", evidence=()):
-    return torture.Part(name, present, 50, lambda seconds, interpreters: ["sh", "-c", script], evidence)
+    return torture.Part(name, present, 50, lambda seconds, interpreters, seed: ["sh", "-c", script], evidence)
 
 
 def run(torture, parts, *options):
