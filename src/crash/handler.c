@@ -258,7 +258,7 @@ static bool is_settled(const struct kernel_sigaction *previous, int signal, sigi
     uint64_t blocked = mask_for(previous, signal);
     uint64_t found = set_mask(mask_of(context) | blocked);
     call_handler(previous, signal, info, context);
-    (void)set_mask(found | blocked);
+    (void)set_mask(found | blocked | signal_bit(signal)); /* what it has blocked and raised is to stay pending */
     if (context != NULL)
         copy_registers(context, &after);
     return (context != NULL && memcmp(&before, &after, sizeof before) != 0) || !has_given_up(signal, info);
