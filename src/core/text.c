@@ -135,6 +135,17 @@ int pyunw_text_next(struct text_reader *reader, uint32_t *code_point)
     return 1;
 }
 
+bool pyunw_text_can_be_read(const struct text *text, uint64_t count)
+{
+    struct text_reader reader;
+    uint32_t code_point = 0;
+    int result = 1;
+    pyunw_text_begin(text, 0, &reader);
+    while (result == 1 && reader.index < count)
+        result = pyunw_text_next(&reader, &code_point);
+    return result >= 0;
+}
+
 /* ---- UTF-8 ---- */
 
 size_t pyunw_utf8_encode(uint32_t code_point, char out[6])

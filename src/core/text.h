@@ -45,6 +45,9 @@ void pyunw_text_begin(const struct text *text, uint64_t index, struct text_reade
 /* 1 for one more, 0 at the end, PYUNW_ERR_FAULT, PYUNW_ERR_CORRUPT for what is no code point. */
 int pyunw_text_next(struct text_reader *reader, uint32_t *code_point);
 
+/* Can the first so many code points be read, or all where there are fewer? Of a text that says it is ASCII, too. */
+bool pyunw_text_can_be_read(const struct text *text, uint64_t count);
+
 /* Which part of a text that does not fit is kept. */
 enum text_keep { TEXT_KEEP_BEGINNING, TEXT_KEEP_END };
 

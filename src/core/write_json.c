@@ -26,25 +26,14 @@ static void write_quoted_code_point(struct output *output, uint32_t code_point)
     }
 }
 
-/* Can all of a text be read? Of one that says it is ASCII, too. */
-static bool is_whole(const struct text *text)
-{
-    struct text_reader reader;
-    uint32_t code_point = 0;
-    int result = 1;
-    pyunw_text_begin(text, 0, &reader);
-    while (result == 1)
-        result = pyunw_text_next(&reader, &code_point);
-    return result == 0;
-}
-
 /* A str object, or null where it cannot be read whole. */
 static void write_text(struct output *output, const struct walk *walk, pyunw_addr object)
 {
     struct text text;
     struct text_reader reader;
     uint32_t code_point = 0;
-    if (pyunw_text_open(walk->target, &walk->memory, object, MAX_TEXT, &text) < 0 || !is_whole(&text)) {
+    if (pyunw_text_open(walk->target, &walk->memory, object, MAX_TEXT, &text) < 0 ||
+        !pyunw_text_can_be_read(&text, MAX_TEXT)) {
         pyunw_output_string(output, "null");
         return;
     }

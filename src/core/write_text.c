@@ -5,14 +5,16 @@
 #include "output.h"
 #include "write_stack.h"
 
+enum { MAX_STRING_LENGTH = 500 };
+
 /* Printable ASCII as it is, all else escaped; what is longer than MAX_STRING_LENGTH is cut, as CPython does. */
 static void write_escaped(struct output *output, const struct text *text)
 {
-    enum { MAX_STRING_LENGTH = 500 };
     struct text_reader reader;
     uint32_t code_point = 0;
+    int result = 1;
     pyunw_text_begin(text, 0, &reader);
-    while (reader.index < MAX_STRING_LENGTH && pyunw_text_next(&reader, &code_point) == 1) {
+    while (reader.index < MAX_STRING_LENGTH && (result = pyunw_text_next(&reader, &code_point)) == 1) {
         if (code_point >= ' ' && code_point <= '~') {
             char plain = (char)code_point;
             pyunw_output_bytes(output, &plain, 1);
@@ -27,14 +29,15 @@ static void write_escaped(struct output *output, const struct text *text)
             pyunw_output_hex(output, code_point, 8);
         }
     }
-    if (text->length > MAX_STRING_LENGTH)
+    if (result < 0 || text->length > MAX_STRING_LENGTH) /* it could be read a moment ago */
         pyunw_output_string(output, "...");
 }
 
 static void write_text_or_unknown(struct output *output, const struct walk *walk, pyunw_addr object, const char *quote)
 {
     struct text text;
-    if (pyunw_text_open(walk->target, &walk->memory, object, MAX_STR, &text) < 0) {
+    if (pyunw_text_open(walk->target, &walk->memory, object, MAX_STR, &text) < 0 ||
+        !pyunw_text_can_be_read(&text, MAX_STRING_LENGTH)) {
         pyunw_output_string(output, "???");
         return;
     }

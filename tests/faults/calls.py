@@ -67,7 +67,7 @@ ERRORS = {
     "mincore": ["ENOMEM", "EAGAIN"],
     "sigaltstack": ["ENOMEM", "EPERM"],
     # Other processes
-    "process_vm_readv": ["EPERM", "ESRCH", "EFAULT", "ENOMEM", "ENOSYS", "EINVAL"],
+    "process_vm_readv": ["EPERM", "ESRCH", "EFAULT", "ENOMEM", "ENOSYS", "EINVAL", "short"],
     "process_vm_writev": ["EPERM", "ESRCH", "EFAULT", "ENOSYS"],
     "ptrace": ["EPERM", "ESRCH", "EIO"],
     "kill": ["EPERM"],  # not ESRCH: it is dead then

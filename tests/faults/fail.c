@@ -15,12 +15,13 @@
  * FAULT  PROCESS:PROGRAM:PART:NUMBER:NTH[+]:RESULT. PROCESS counts the processes whose calls count, as they appear;
  *        PROGRAM is the name of the executable, PART `loader` for calls of the dynamic linker itself, else `own`;
  * NUMBER is that of the call, NTH counts its calls (with +: that one and all later ones). The call is not made: its
- *        result is RESULT, a negative errno. RESULT may be `short`: of read, pread64 and write the half is done.
+ *        result is RESULT, a negative errno. RESULT may be `short`: then the half is done (half.h).
  *
  * A seccomp filter (SECCOMP_RET_USER_NOTIF) holds each call until this program says what becomes of it; that holds for
  * all processes that the command starts, whatever they execute, and they may trace and be traced as they like.
  */
 #include "filter.h"
+#include "half.h"
 
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -173,39 +174,6 @@ static bool is_the_fault(const struct process *process, enum part part, int numb
            (nth == fault.nth || (fault.and_later && nth > fault.nth)) && strcmp(fault.program, process->program) == 0;
 }
 
-/* The half of what was asked for, done for it. */
-static int64_t do_half(const struct seccomp_notif *call)
-{
-    static char bytes[1 << 16];
-    size_t half = (size_t)(call->data.args[2] / 2);
-    if (half == 0)
-        half = 1;
-    if (half > sizeof bytes)
-        half = sizeof bytes;
-    struct iovec here = {bytes, half};
-    struct iovec there = {(void *)(uintptr_t)call->data.args[1], half};
-    struct process *process = find_process((pid_t)call->pid);
-    int pidfd = (int)syscall(SYS_pidfd_open, process->pid, 0);
-    int fd = (int)syscall(SYS_pidfd_getfd, pidfd, (int)call->data.args[0], 0);
-    close(pidfd);
-    if (fd < 0)
-        return -errno;
-    ssize_t done;
-    if (call->data.nr == SYS_write) {
-        done = process_vm_readv((pid_t)call->pid, &here, 1, &there, 1, 0);
-        if (done > 0)
-            done = write(fd, bytes, (size_t)done);
-    } else {
-        done = call->data.nr == SYS_read ? read(fd, bytes, half) : pread(fd, bytes, half, (off_t)call->data.args[3]);
-        here.iov_len = there.iov_len = done > 0 ? (size_t)done : 0;
-        if (done > 0)
-            done = process_vm_writev((pid_t)call->pid, &here, 1, &there, 1, 0);
-    }
-    int64_t result = done < 0 ? -errno : done;
-    close(fd);
-    return result;
-}
-
 /* It has none of the errors that there may be: what does not wait is not interrupted. */
 static bool is_exempt(const struct seccomp_data *call)
 {
@@ -266,7 +234,7 @@ static void answer(int listener)
         return; /* it has been killed meanwhile */
     struct seccomp_notif_resp response = {.id = call.id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE};
     if (count_call(&call)) {
-        int64_t half = fault.is_short ? do_half(&call) : 0;
+        int64_t half = fault.is_short ? do_half(&call, find_process((pid_t)call.pid)->pid) : 0;
         response.flags = 0;
         response.error = half > 0 ? 0 : fault.is_short ? (int)half : fault.result;
         response.val = half > 0 ? half : 0;

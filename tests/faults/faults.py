@@ -29,9 +29,9 @@ from compile import COMPILER, compile_program, compile_shared  # noqa: E402
 
 COMMAND = os.path.join(BUILD, "pyunwind")
 LIMIT = int(os.environ.get("FAULTS_LIMIT", "60"))  # seconds of one run: then it hangs. The longest limit of pyunwind's own is 10
-with open(os.path.join(HERE, "filter.h"), "rb") as header:  # another one makes other programs
-    FILTER = "-DFILTER=%d" % zlib.crc32(header.read())
-FAIL = compile_program("fail", os.path.join(HERE, "fail.c"), flags=["-I" + HERE, FILTER])
+FILTER = "-DFILTER=%d" % zlib.crc32(  # other headers make other programs
+    b"".join(open(os.path.join(HERE, name), "rb").read() for name in ("filter.h", "half.h")))
+FAIL = compile_program("fail", os.path.join(HERE, "fail.c"), os.path.join(HERE, "half.c"), flags=["-I" + HERE, FILTER])
 BEGIN = compile_shared("libbegin", os.path.join(HERE, "begin.c"), flags=["-I" + HERE, FILTER])
 
 Call = collections.namedtuple("Call", "process program part name nth")
@@ -180,10 +180,12 @@ def faults(calls):
     until = float(os.environ.get("FAULTS_UNTIL", "inf"))
     if until != float("inf"):
         random.Random(int(time.time())).shuffle(mine)
-    for fault in mine:
+    only = os.environ.get("FAULTS_ONLY", "").split()  # calls and errors: tests/faults/run --fail
+    for call, error in mine:
         if time.time() > until:
             return
-        yield fault
+        if not only or call.name in only or error in only:
+            yield call, error
 
 
 def all_faults(calls, every, errors):

@@ -225,6 +225,11 @@ def write_image(before_read, tstate):
     return lines
 
 
+def end_of(text):
+    """Where the last character of a str of ASCII characters lies."""
+    return id(text) + sys.getsizeof(text) - 2
+
+
 def refuse(lines, tstate, label, at, expected):
     """Refuse what lies at an address."""
     comparison.equal(
@@ -245,6 +250,7 @@ def differ_in_memory():
     for label, at, expected in (
         ("a name", id(code.co_name), [lines[0], lines[1].replace(name, b"in ???\n"), lines[2]]),
         ("a file", id(code.co_filename), [line.replace(quoted, b"???") for line in lines]),
+        ("the end of a file", end_of(code.co_filename), [line.replace(quoted, b"???") for line in lines]),
         ("a line", id(table), [lines[0], lines[1].replace(b"line " + number, b"line ???"), lines[2]]),
         ("a code object", id(code), lines[:1] + [INVALID]),
         # In 3.11 and 3.12 an innermost frame that makes no sense is one that is not filled in yet.
