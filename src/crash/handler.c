@@ -143,11 +143,16 @@ static struct call *find_call(pid_t thread)
 /* 0, or -errno. Nothing has to be there: a pointer is as good as who has handed it over. */
 static long look_at(const void *address, void *copy, size_t size)
 {
-    const struct iovec here = {copy, size};
-    const struct iovec there = {(void *)(uintptr_t)address, size};
     long pid = raw_syscall0(SYS_getpid);
-    long read = raw_syscall6(SYS_process_vm_readv, pid, (long)&here, 1, (long)&there, 1, 0);
-    return read < 0 ? read : read == (long)size ? 0 : -EFAULT;
+    for (size_t done = 0; done < size;) {
+        const struct iovec here = {(char *)copy + done, size - done};
+        const struct iovec there = {(char *)(uintptr_t)address + done, size - done};
+        long read = raw_syscall6(SYS_process_vm_readv, pid, (long)&here, 1, (long)&there, 1, 0);
+        if (read <= 0)
+            return read < 0 ? read : -EFAULT;
+        done += (size_t)read;
+    }
+    return 0;
 }
 
 static uint64_t mark_of(const volatile uint64_t *mark)

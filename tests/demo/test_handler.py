@@ -89,6 +89,7 @@ def test_previous_handler():
         ctypes.string_at(16)
     """ % HANDLER
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "LD_"))}
+    environment["LD_PRELOAD"] = preloading()
     done = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE, env=environment, preexec_fn=limit)
     assert done.returncode == -signal.SIGSEGV, done.returncode
     report, mark, dump = done.stderr.decode().partition("[end]\n")
