@@ -32,9 +32,13 @@ size_t pyunw_read_thread_name(uint64_t native_id, char name[PYUNW_THREAD_NAME_SI
     long fd = raw_syscall4(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0)
         return 0;
-    long count = raw_syscall3(SYS_read, fd, (long)name, PYUNW_THREAD_NAME_SIZE);
+    /* A line: what has no end is not all of it. */
+    size_t size = 0;
+    long count = 1;
+    while (count > 0 && size < PYUNW_THREAD_NAME_SIZE && (size == 0 || name[size - 1] != '\n')) {
+        count = raw_syscall3(SYS_read, fd, (long)(name + size), (long)(PYUNW_THREAD_NAME_SIZE - size));
+        size += count > 0 ? (size_t)count : 0;
+    }
     raw_syscall3(SYS_close, fd, 0, 0);
-    if (count <= 0)
-        return 0;
-    return (size_t)count - (name[count - 1] == '\n' ? 1 : 0);
+    return size > 0 && name[size - 1] == '\n' ? size - 1 : 0;
 }

@@ -27,8 +27,9 @@ static void write_quoted_code_point(struct output *output, uint32_t code_point)
 }
 
 /* A str object, or null where it cannot be read whole. */
-static void write_text(struct output *output, const struct walk *walk, pyunw_addr object)
+static void write_text(struct output *output, struct stack_stream *stream, pyunw_addr object)
 {
+    const struct walk *walk = &stream->walk;
     struct text text;
     struct text_reader reader;
     uint32_t code_point = 0;
@@ -39,8 +40,10 @@ static void write_text(struct output *output, const struct walk *walk, pyunw_add
     }
     pyunw_output_string(output, "\"");
     pyunw_text_begin(&text, 0, &reader);
-    while (pyunw_text_next(&reader, &code_point) == 1)
+    int result = 0;
+    while ((result = pyunw_text_next(&reader, &code_point)) == 1)
         write_quoted_code_point(output, code_point);
+    stream->has_changed |= result < 0;
     pyunw_output_string(output, "\"");
 }
 
@@ -99,21 +102,22 @@ static void write_truth(struct output *output, const char *key, bool value, bool
 
 /* ---- Objects ---- */
 
-static void write_frame(struct output *output, const struct walk *walk, const pyunw_raw_frame *raw,
+static void write_frame(struct output *output, struct stack_stream *stream, const pyunw_raw_frame *raw,
                         const struct code_fields *fields)
 {
+    const struct walk *walk = &stream->walk;
     pyunw_position position;
     /* Where the table cannot be read, all of it is unknown. */
     (void)pyunw_code_position(walk->target, &walk->memory, fields, raw->offset, &position);
     pyunw_output_string(output, "{\"kind\":\"python\",\"name\":");
-    write_text(output, walk, fields->name);
+    write_text(output, stream, fields->name);
     pyunw_output_string(output, ",\"qualname\":");
     if (walk->target->layout.at.code.qualname != 0)
-        write_text(output, walk, fields->qualname);
+        write_text(output, stream, fields->qualname);
     else
         pyunw_output_string(output, "null");
     pyunw_output_string(output, ",\"filename\":");
-    write_text(output, walk, fields->filename);
+    write_text(output, stream, fields->filename);
     write_number(output, ",\"lineno\":", position.lineno, position.lineno >= 0);
     write_number(output, ",\"end_lineno\":", position.end_lineno, position.end_lineno >= 0);
     write_number(output, ",\"colno\":", position.colno, position.colno >= 0);
@@ -179,7 +183,7 @@ static int write_thread(const struct target *target, int fd, const struct memory
     for (int n = 0; pyunw_stack_next(&stream, &raw, &fields) == 1; n++) {
         if (n > 0)
             pyunw_output_string(&output, ",");
-        write_frame(&output, &stream.walk, &raw, &fields);
+        write_frame(&output, &stream, &raw, &fields);
     }
     pyunw_output_string(&output, "],\"status\":\"");
     pyunw_output_string(&output, status_name(pyunw_stack_end(&stream)));

@@ -8,6 +8,7 @@ int pyunw_stack_begin(struct stack_stream *stream, const struct target *target, 
                       pyunw_addr tstate, bool still)
 {
     stream->digest = (struct frame_digest){0};
+    stream->has_changed = false;
     return pyunw_walk_begin(&stream->walk, target, memory, tstate, still ? THREAD_STANDS : THREAD_MAY_RUN);
 }
 
@@ -31,6 +32,8 @@ enum pyunw_end pyunw_stack_end(struct stack_stream *stream)
     enum pyunw_end end = (enum pyunw_end)walk->end;
     const struct target *target = walk->target;
     struct memory memory = walk->memory;
+    if (stream->has_changed)
+        return PYUNW_TORN;
     if (walk->still)
         return end;
     struct frame_digest again = {0};

@@ -1,6 +1,7 @@
 /*
  * What the writers have in common: a stack of any depth, frame by frame, without an array. The stack of a thread that
- * runs on meanwhile is walked again when it was written; where the two walks differ it is called torn.
+ * runs on meanwhile is walked again when it was written; where the two walks differ it is called torn. So is one with a
+ * text that has changed while it was written.
  * Signal-safe: yes. Include from: core.
  */
 #ifndef PYUNW_CORE_WRITE_STACK_H
@@ -13,6 +14,7 @@
 struct stack_stream {
     struct walk walk;
     struct frame_digest digest;
+    bool has_changed; /* a text could be read, and then not be written */
 };
 
 /* Begin; errors of pyunw_walk_begin(). */

@@ -7,8 +7,9 @@
 
 enum { MAX_STRING_LENGTH = 500 };
 
-/* Printable ASCII as it is, all else escaped; what is longer than MAX_STRING_LENGTH is cut, as CPython does. */
-static void write_escaped(struct output *output, const struct text *text)
+/* Printable ASCII as it is, all else escaped; what is longer than MAX_STRING_LENGTH is cut, as CPython does. An error:
+ * the rest cannot be read. */
+static int write_escaped(struct output *output, const struct text *text)
 {
     struct text_reader reader;
     uint32_t code_point = 0;
@@ -29,12 +30,15 @@ static void write_escaped(struct output *output, const struct text *text)
             pyunw_output_hex(output, code_point, 8);
         }
     }
-    if (result < 0 || text->length > MAX_STRING_LENGTH) /* it could be read a moment ago */
+    if (text->length > MAX_STRING_LENGTH)
         pyunw_output_string(output, "...");
+    return result;
 }
 
-static void write_text_or_unknown(struct output *output, const struct walk *walk, pyunw_addr object, const char *quote)
+static void write_text_or_unknown(struct output *output, struct stack_stream *stream, pyunw_addr object,
+                                  const char *quote)
 {
+    const struct walk *walk = &stream->walk;
     struct text text;
     if (pyunw_text_open(walk->target, &walk->memory, object, MAX_STR, &text) < 0 ||
         !pyunw_text_can_be_read(&text, MAX_STRING_LENGTH)) {
@@ -42,23 +46,24 @@ static void write_text_or_unknown(struct output *output, const struct walk *walk
         return;
     }
     pyunw_output_string(output, quote);
-    write_escaped(output, &text);
+    stream->has_changed |= write_escaped(output, &text) < 0;
     pyunw_output_string(output, quote);
 }
 
-static void write_frame(struct output *output, const struct walk *walk, const pyunw_raw_frame *raw,
+static void write_frame(struct output *output, struct stack_stream *stream, const pyunw_raw_frame *raw,
                         const struct code_fields *fields)
 {
+    const struct walk *walk = &stream->walk;
     pyunw_position position;
     pyunw_output_string(output, "  File ");
-    write_text_or_unknown(output, walk, fields->filename, "\"");
+    write_text_or_unknown(output, stream, fields->filename, "\"");
     pyunw_output_string(output, ", line ");
     if (pyunw_code_position(walk->target, &walk->memory, fields, raw->offset, &position) == 0 && position.lineno >= 0)
         pyunw_output_decimal(output, position.lineno);
     else
         pyunw_output_string(output, "???");
     pyunw_output_string(output, " in ");
-    write_text_or_unknown(output, walk, fields->name, "");
+    write_text_or_unknown(output, stream, fields->name, "");
     pyunw_output_string(output, "\n");
 }
 
@@ -101,7 +106,7 @@ static int write_stack(struct output *output, const struct target *target, const
         return err;
     while (pyunw_stack_next(&stream, &raw, &fields) == 1) {
         if (!is_hidden(options, raw.code))
-            write_frame(output, &stream.walk, &raw, &fields);
+            write_frame(output, &stream, &raw, &fields);
     }
     write_end(output, &target->layout, pyunw_stack_end(&stream));
     return PYUNW_OK;

@@ -260,6 +260,16 @@ def differ_in_memory():
     ):
         refuse(lines, thread.tstate, label + " that cannot be read", at, expected)
 
+    seen = []
+
+    def refuse_second_time(address, size):
+        if overlaps(address, size, end_of(code.co_filename), 1):
+            seen.append(address)
+        return len(seen) > 1
+
+    found = write_image(refuse_second_time, thread.tstate)
+    check_label("a text that changes", len(seen) > 1 and found[-1] == TORN, "it is not marked: %r" % found)
+
     def move_at_outermost(address, size):
         if overlaps(address, size, thread.frames[2].code, 8) and not thread.moved:
             thread.move()
