@@ -15,6 +15,7 @@ import sys
 
 from dumping import COMMAND, HERE, Program, Subject, check, compare_subject, finish, run_dump
 from pausing import Counter, open_paused, pause, pyunw, resume, states, try_pause, wait_for
+from compile import preloading  # noqa: I001  pausing tells where it is
 
 PAUSES = 200
 PAUSER = [sys.executable, os.path.join(HERE, "pausing.py")]
@@ -120,6 +121,11 @@ class Rules:
         return None
 
 
+def start_pauser(pid):
+    """A program that pauses that process. The library that it loads may be sanitized: then its runtime comes first."""
+    return Program(PAUSER + [str(pid)], environment={"LD_PRELOAD": preloading()})
+
+
 def captures(handle):
     """(result, status, frames: file name, name, line) of each thread."""
     code, target, message = open_paused(handle)
@@ -186,12 +192,12 @@ def check_stands(what, pid, counter):
 
 def check_ends(counter, pid):
     """By the one who paused it, and by his end, however it comes."""
-    with Program(PAUSER + [str(pid)]) as pauser:
+    with start_pauser(pid) as pauser:
         check_stands("paused by another", pid, counter)
         check(pauser.next_line() == b"resumed: 0\n", "resumed by another")
     counter.wait_until_it_goes_on()
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGABRT):
-        with Program(PAUSER + [str(pid)]) as pauser:
+        with start_pauser(pid) as pauser:
             check_stands("paused by another", pid, counter)
             pauser.process.send_signal(number)
             check(pauser.process.wait() == -number, "the signal ends it")
@@ -373,7 +379,7 @@ def check_stopped(counter, pid):
                   for thread in threads), "stopped", threads)
         wait_for(lambda: is_stopped(pid))
     check(counter.value() == before, "a stopped process moved")
-    with Program(PAUSER + [str(pid)]) as pauser:
+    with start_pauser(pid) as pauser:
         check_stands("stopped and paused", pid, counter)
         pauser.process.kill()
     wait_for(lambda: is_stopped(pid))
@@ -411,7 +417,7 @@ def check_traced(counter, pid):
         check((status, output) == (1, "") and re.match("pyunwind dump: " + expected, errors), status, output, errors)
         check(run_dump(pid)[0] == 0, "without --pause")
         counter.wait_until_it_goes_on()
-    with Program(PAUSER + [str(pid)]) as pauser:
+    with start_pauser(pid) as pauser:
         code, _, message = try_pause(pid)
         check(code == pyunw.PYUNW_ERR_PERMISSION and "by process %d " % pauser.pid in message, code, message)
         check_stands("after another was refused", pid, counter)
