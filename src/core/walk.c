@@ -7,10 +7,10 @@
  * being executed (3.8-3.10).
  * Signal-safe: yes.
  */
-#include "walk.h"
 #include "code.h"
 #include "layout_semantics.h"
 #include "layout_tables.h"
+#include "walk_frame.h"
 
 static const uint64_t WALK_MAGIC = UINT64_C(0x7079756e77667731); /* "pyunwfw1" */
 
