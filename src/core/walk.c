@@ -11,8 +11,6 @@
 #include "layout_tables.h"
 #include "walk_code.h"
 
-static const uint64_t WALK_MAGIC = UINT64_C(0x7079756e77667731); /* "pyunwfw1" */
-
 bool pyunw_type_is_code(struct walk *walk, pyunw_addr type)
 {
     if (walk->code_type != NO_TYPE || !pyunw_is_code_type(walk->target, &walk->memory, type))
@@ -263,6 +261,8 @@ static take_function *choose_take(const struct walk *walk)
     return load_kind_of(&walk->memory) == LOAD_DIRECT ? plain[row] : trapped[row];
 }
 
+/* ---- Taking frames ---- */
+
 /* Module level and class bodies have the same flags; "<module>" is the name that only the compiler gives. */
 static uint8_t module_or_class(const struct walk *walk, pyunw_addr code)
 {
@@ -316,43 +316,6 @@ int pyunw_walk_take(struct walk *walk, pyunw_raw_frame *frames, size_t stride, i
     return max > 0 ? max - (int)taking.room : 0;
 }
 
-/* ---- What will be read ---- */
-
-enum { LOOK_AHEAD = 256 }; /* frames */
-
-/* 3.8-3.10: each code object's bytecode is an object of its own, whose size is looked at. */
-static void expect_bytecode(struct walk *walk, pyunw_addr code)
-{
-    const struct layout_offsets *at = &walk->target->layout.at;
-    pyunw_addr bytecode = 0;
-    if (read_word(walk, code + at->code.bytecode_object, &bytecode) && plausible_address(bytecode))
-        memory_expect(&walk->memory, bytecode, at->bytes.data);
-}
-
-static void expect_codes(struct walk *walk, bool bytecode)
-{
-    struct frame_fields fields;
-    pyunw_addr frame = walk->chain.next;
-    for (int n = 0; n < LOOK_AHEAD && read_frame(walk, frame, &fields); n++, frame = fields.previous) {
-        if (!plausible_address(fields.executable))
-            continue;
-        if (bytecode)
-            expect_bytecode(walk, fields.executable);
-        else
-            memory_expect(&walk->memory, fields.executable, walk->target->layout.at.code.size);
-    }
-}
-
-void pyunw_walk_expect(struct walk *walk)
-{
-    if (!memory_takes_hints(&walk->memory))
-        return;
-    expect_codes(walk, false);
-    if (walk->target->layout.is.instruction_scale != 0)
-        expect_codes(walk, true);
-    pyunw_expect_thread_behind(walk->target, &walk->memory, walk->tstate);
-}
-
 void pyunw_walk_status(const struct walk *walk, pyunw_status *status)
 {
     *status = (pyunw_status){
@@ -398,89 +361,5 @@ int pyunw_walk_begin(struct walk *walk, const struct target *target, const struc
     if (at->base_frame != 0 && !read_word(walk, tstate + at->base_frame, &walk->base_frame))
         return PYUNW_ERR_FAULT;
     walk->chain.next = frame;
-    return PYUNW_OK;
-}
-
-/*
- * The memory to ask a thread state with whose it is. It may have ended since the caller heard of it, and if it is not
- * the calling thread's also where it held the GIL a moment ago; but not the main thread's state inside the runtime.
- */
-static struct memory memory_to_ask(const struct target *target, pyunw_addr main_interpreter, pyunw_addr tstate)
-{
-    struct memory plain = {.kind = MEMORY_DIRECT};
-    pyunw_addr holder = 0;
-    if (target->memory != PYUNW_MEMORY_DIRECT)
-        return pyunw_safe_memory(target);
-    if (in_runtime(target, tstate, target->layout.thread_span))
-        return plain;
-    bool asked = in_runtime(target, main_interpreter + target->layout.at.interpreter.gil, sizeof(uint64_t)) ||
-                 target->layout.at.runtime.tstate_current != 0;
-    if (asked && pyunw_gil_holder(target, &plain, main_interpreter, &holder) == 0 && holder == tstate)
-        return pyunw_brief_memory(target);
-    return pyunw_safe_memory(target);
-}
-
-int pyunw_walk_choose(const struct target *target, pyunw_addr *tstate, struct memory *memory, bool *still)
-{
-    pyunw_addr main_interpreter = 0;
-    uint64_t id = 0;
-    *still = true;
-    *memory = pyunw_own_memory(target);
-    if (*tstate == 0)
-        return pyunw_find_own_thread(target, memory, tstate);
-    int err = pyunw_check_runtime(target, memory, &main_interpreter);
-    if (err < 0)
-        return err;
-    struct memory asked = memory_to_ask(target, main_interpreter, *tstate);
-    if (!plausible_address(*tstate) || pyunw_read_u64(&asked, *tstate + target->layout.at.thread.thread_id, &id) < 0)
-        return PYUNW_ERR_FAULT;
-    /* In whatever interpreter: none of the calling thread's own states runs on meanwhile. */
-    *still = is_image(target) ? !target->image.may_change : id == own_thread_id(target);
-    if (!*still)
-        *memory = target->memory == PYUNW_MEMORY_DIRECT ? pyunw_safe_memory(target) : asked;
-    return PYUNW_OK;
-}
-
-/* ---- The cursor ---- */
-
-_Static_assert(sizeof(struct walk) <= sizeof(pyunw_frame_cursor), "walk outgrew its public size");
-
-int pyunw_frames_begin(const pyunw_target *handle, pyunw_addr tstate, pyunw_frame_cursor *cursor)
-{
-    const struct target *target = open_target(handle);
-    struct memory memory;
-    bool still = false;
-    if (target == NULL)
-        return not_open(handle);
-    if (cursor == NULL)
-        return PYUNW_ERR_ARGUMENT;
-    struct walk *walk = (struct walk *)(void *)cursor;
-    walk->magic = 0;
-    target_renew(target, PYUNW_FOR_FRAMES);
-    int err = pyunw_walk_choose(target, &tstate, &memory, &still);
-    return err < 0 ? err : pyunw_walk_begin(walk, target, &memory, tstate, still ? THREAD_STANDS : THREAD_MAY_RUN);
-}
-
-int pyunw_frames_next(pyunw_frame_cursor *cursor, pyunw_raw_frame *frame)
-{
-    struct walk *walk = (struct walk *)(void *)cursor;
-    if (cursor == NULL || frame == NULL)
-        return PYUNW_ERR_ARGUMENT;
-    if (walk->magic != WALK_MAGIC)
-        return PYUNW_ERR_NOT_OPEN;
-    int result = pyunw_walk_take(walk, frame, sizeof *frame, 1);
-    if (result == 1)
-        frame->reserved = 0;
-    return result;
-}
-
-int pyunw_frames_end(const pyunw_frame_cursor *cursor, pyunw_status *status)
-{
-    const struct walk *walk = (const struct walk *)(const void *)cursor;
-    if (cursor == NULL || status == NULL)
-        return PYUNW_ERR_ARGUMENT;
-    if (walk->magic != WALK_MAGIC)
-        return PYUNW_ERR_NOT_OPEN;
-    pyunw_walk_status(walk, status);
     return PYUNW_OK;
 }

@@ -7,6 +7,8 @@
 
 #include "thread.h"
 
+static const uint64_t WALK_MAGIC = UINT64_C(0x7079756e77667731); /* "pyunwfw1" */
+
 /* A bound on foreign chains: far above what a thread's memory holds. */
 enum { MAX_FRAMES = 1 << 24 };
 
@@ -34,7 +36,7 @@ enum thread_motion {
 enum { NO_TYPE = 1 };
 
 struct walk {
-    uint64_t magic;
+    uint64_t magic; /* WALK_MAGIC from its beginning on */
     const struct target *target;
     struct memory memory;
     pyunw_addr tstate;
