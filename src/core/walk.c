@@ -7,12 +7,9 @@
  * being executed (3.8-3.10).
  * Signal-safe: yes.
  */
-#include "walk.h"
-#include "code.h"
 #include "layout_semantics.h"
 #include "layout_tables.h"
-
-static const uint64_t WALK_MAGIC = UINT64_C(0x7079756e77667731); /* "pyunwfw1" */
+#include "walk_code.h"
 
 bool pyunw_type_is_code(struct walk *walk, pyunw_addr type)
 {
@@ -20,178 +17,6 @@ bool pyunw_type_is_code(struct walk *walk, pyunw_addr type)
         return false;
     walk->code_type = type;
     return true;
-}
-
-/*
- * What the walking code is compiled for: a row of the tables, whose offsets then are constants in it, or whatever a
- * target's layout says.
- */
-struct plan {
-    const struct layout_offsets *at;
-    const struct layout_semantics *is;
-};
-
-/* ---- The code object of a frame ---- */
-
-/* Where a thread's own copy of the bytecode begins (3.14t, 3.15t: thread-local bytecode). 0: no such copy. */
-static pyunw_addr find_local_bytecode(const struct walk *walk, pyunw_addr code, int32_t index)
-{
-    /* _PyCodeArray: Py_ssize_t size; char *entries[] (pycore_code.h). */
-    pyunw_addr array = 0;
-    uint64_t size = 0;
-    pyunw_addr entry = 0;
-    if (!read_word(walk, code + walk->target->layout.at.code.tlbc, &array) || !read_word(walk, array, &size) ||
-        index < 0 || (uint64_t)index >= size || !read_word(walk, array + 8 + 8 * (uint64_t)index, &entry))
-        return 0;
-    return entry;
-}
-
-/* 3.8-3.10: f_lasti, checked against the length of co_code. */
-ALWAYS_INLINE bool find_offset_in_object(enum load_kind how, struct plan plan, struct walk *walk,
-                                         const uint8_t *code_view, const struct frame_fields *fields, int32_t *offset)
-{
-    int fault = 0;
-    uint8_t scratch[sizeof(uint64_t)];
-    pyunw_addr bytecode = load_u64(how, code_view + plan.at->code.bytecode_object, &fault);
-    if (fault || !plausible_address(bytecode))
-        return false;
-    pyunw_addr size_at = bytecode + plan.at->object.var_size;
-    const uint8_t *view = view_structure(how, &walk->memory, size_at, sizeof scratch, scratch);
-    if (view == NULL)
-        return false;
-    uint64_t size = load_u64(how, view, &fault);
-    int64_t lasti = (int32_t)fields->instruction;
-    if (lasti >= 0)
-        lasti *= plan.is->instruction_scale;
-    *offset = (int32_t)lasti;
-    return !fault && lasti >= -1 && lasti < (int64_t)(size < INT32_MAX ? size : INT32_MAX);
-}
-
-ALWAYS_INLINE const uint8_t *view_code(enum load_kind how, struct plan plan, struct walk *walk, pyunw_addr code)
-{
-    if (how != LOAD_COPY)
-        return (const uint8_t *)(uintptr_t)code;
-    if (walk->code_in_scratch != code) {
-        walk->code_in_scratch = 0;
-        if (pyunw_read(&walk->memory, code, walk->code_scratch, plan.at->code.size) < 0)
-            return NULL;
-        walk->code_in_scratch = code;
-    }
-    return walk->code_scratch;
-}
-
-/* What a frame's code object says of it. */
-struct code_words {
-    int32_t offset;
-    uint8_t kind;
-    uint16_t fingerprint; /* of a thread that may run on; else 0 */
-    pyunw_addr type;      /* CODE_OF_NEW_TYPE: what is to be asked for its name */
-};
-
-enum code_answer {
-    CODE_GOOD,
-    CODE_HIDDEN,      /* has not begun (before its first RESUME), as the interpreter's _PyFrame_IsIncomplete says */
-    CODE_BAD,         /* not to be believed */
-    CODE_OF_NEW_TYPE, /* not PyCode_Type, as far as that is known yet */
-};
-
-ALWAYS_INLINE uint16_t fingerprint_of(enum load_kind how, const struct layout_code *at, const uint8_t *view, int *fault)
-{
-    struct code_fields fields = {
-        .filename = load_u64(how, view + at->filename, fault),
-        .name = load_u64(how, view + at->name, fault),
-        .table = load_u64(how, view + at->table, fault),
-        .firstlineno = (int32_t)load_u32(how, view + at->firstlineno, fault),
-        .version = at->version != 0 ? load_u32(how, view + at->version, fault) : 0,
-    };
-    return code_fingerprint(&fields);
-}
-
-/* Module level and class bodies have the same flags; "<module>" is the name that only the compiler gives. */
-static uint8_t module_or_class(const struct walk *walk, pyunw_addr code)
-{
-    static const char module[] = "<module>";
-    const struct layout *layout = &walk->target->layout;
-    const struct layout_text *at = &layout->at.text;
-    pyunw_addr name = 0;
-    uint64_t length = 0;
-    char text[sizeof module - 1];
-    if (!read_word(walk, code + layout->at.code.name, &name) || !read_word(walk, name + at->length, &length))
-        return PYUNW_FRAME_UNKNOWN;
-    if (length != sizeof text)
-        return PYUNW_FRAME_CLASS;
-    if (pyunw_read(&walk->memory, name + at->ascii_data, text, sizeof text) < 0)
-        return PYUNW_FRAME_UNKNOWN;
-    return memcmp(text, module, sizeof text) == 0 ? PYUNW_FRAME_MODULE : PYUNW_FRAME_CLASS;
-}
-
-/* co_flags (cpython/code.h): CO_OPTIMIZED and CO_NEWLOCALS mark functions. */
-enum { FUNCTION_FLAGS = 0x3, GENERATOR_FLAG = 0x20, COROUTINE_FLAG = 0x80, ASYNC_GENERATOR_FLAG = 0x200 };
-
-/* What the flags say: PYUNW_FRAME_UNKNOWN where only the name tells. */
-ALWAYS_INLINE uint8_t kind_of(uint32_t flags)
-{
-    enum { TELLING = FUNCTION_FLAGS | GENERATOR_FLAG | COROUTINE_FLAG | ASYNC_GENERATOR_FLAG };
-    if (__builtin_expect((flags & TELLING) == FUNCTION_FLAGS, 1))
-        return PYUNW_FRAME_FUNCTION;
-    if ((flags & GENERATOR_FLAG) != 0)
-        return PYUNW_FRAME_GENERATOR;
-    if ((flags & COROUTINE_FLAG) != 0)
-        return PYUNW_FRAME_COROUTINE;
-    return (flags & ASYNC_GENERATOR_FLAG) != 0 ? PYUNW_FRAME_ASYNC_GENERATOR : PYUNW_FRAME_UNKNOWN;
-}
-
-/* Check the code object and find the instruction offset. */
-ALWAYS_INLINE enum code_answer read_code(enum load_kind how, struct plan plan, struct walk *walk,
-                                         const struct frame_fields *fields, struct code_words *words)
-{
-    const struct layout_code *at = &plan.at->code;
-    pyunw_addr code = fields->executable;
-    int fault = 0;
-    if (!plausible_address(code))
-        return CODE_BAD;
-    const uint8_t *view = view_code(how, plan, walk, code);
-    if (how == LOAD_COPY && view == NULL)
-        return CODE_BAD;
-    pyunw_addr type = load_u64(how, view + plan.at->object.type, &fault);
-    uint32_t flags = load_u32(how, view + at->flags, &fault);
-    words->fingerprint = 0;
-    /* Plain loads read only what stands still. */
-    if (how != LOAD_DIRECT && !walk->still)
-        words->fingerprint = fingerprint_of(how, at, view, &fault);
-    if (__builtin_expect(fault, 0))
-        return CODE_BAD;
-    if (__builtin_expect(type != walk->code_type, 0)) {
-        words->type = type;
-        return CODE_OF_NEW_TYPE;
-    }
-    if (plan.is->instruction_scale != 0) {
-        if (!find_offset_in_object(how, plan, walk, view, fields, &words->offset))
-            return CODE_BAD;
-    } else {
-        uint64_t units = load_u64(how, view + at->units, &fault);
-        int32_t first_traceable = (int32_t)load_u32(how, view + at->first_traceable, &fault);
-        pyunw_addr bytecode = code + at->bytecode;
-        if (plan.at->frame.tlbc_index != 0 && __builtin_expect(fields->tlbc_index != 0, 0))
-            bytecode = find_local_bytecode(walk, code, fields->tlbc_index);
-        uint64_t offset = fields->instruction - bytecode;
-        /*
-         * From -2, the unit before the first, to the last unit, and even: turned right by one, that is one range, which
-         * also keeps the difference within an int.
-         */
-        uint64_t turned = (offset + 2) >> 1 | (offset + 2) << 63;
-        if (__builtin_expect(fault || units - turned > INT32_MAX / 2, 0))
-            return CODE_BAD;
-        words->offset = (int32_t)offset;
-        /* Wraps where it is damage: the instruction lies inside the code all the same. */
-        int32_t first_offset = (int32_t)(2 * (uint32_t)first_traceable);
-        /* A RESUME stands inside the code. _Py_InitCleanup (3.12+), to be hidden always, says one unit behind its end.
-         */
-        if (__builtin_expect(words->offset < first_offset, 0) && fields->owner != plan.is->generator_owner)
-            return (uint32_t)first_traceable <= units + 1 ? CODE_HIDDEN : CODE_BAD;
-    }
-    words->kind = kind_of(flags);
-    return CODE_GOOD;
 }
 
 /* ---- The end of a walk ---- */
@@ -436,6 +261,26 @@ static take_function *choose_take(const struct walk *walk)
     return load_kind_of(&walk->memory) == LOAD_DIRECT ? plain[row] : trapped[row];
 }
 
+/* ---- Taking frames ---- */
+
+/* Module level and class bodies have the same flags; "<module>" is the name that only the compiler gives. */
+static uint8_t module_or_class(const struct walk *walk, pyunw_addr code)
+{
+    static const char module[] = "<module>";
+    const struct layout *layout = &walk->target->layout;
+    const struct layout_text *at = &layout->at.text;
+    pyunw_addr name = 0;
+    uint64_t length = 0;
+    char text[sizeof module - 1];
+    if (!read_word(walk, code + layout->at.code.name, &name) || !read_word(walk, name + at->length, &length))
+        return PYUNW_FRAME_UNKNOWN;
+    if (length != sizeof text)
+        return PYUNW_FRAME_CLASS;
+    if (pyunw_read(&walk->memory, name + at->ascii_data, text, sizeof text) < 0)
+        return PYUNW_FRAME_UNKNOWN;
+    return memcmp(text, module, sizeof text) == 0 ? PYUNW_FRAME_MODULE : PYUNW_FRAME_CLASS;
+}
+
 static void tell_modules_from_classes(const struct walk *walk, const struct taking *taking)
 {
     for (uint8_t *at = taking->unnamed; at != NULL && at < taking->at; at += taking->stride) {
@@ -469,43 +314,6 @@ int pyunw_walk_take(struct walk *walk, pyunw_raw_frame *frames, size_t stride, i
         end_at_bottom(walk);
     }
     return max > 0 ? max - (int)taking.room : 0;
-}
-
-/* ---- What will be read ---- */
-
-enum { LOOK_AHEAD = 256 }; /* frames */
-
-/* 3.8-3.10: each code object's bytecode is an object of its own, whose size is looked at. */
-static void expect_bytecode(struct walk *walk, pyunw_addr code)
-{
-    const struct layout_offsets *at = &walk->target->layout.at;
-    pyunw_addr bytecode = 0;
-    if (read_word(walk, code + at->code.bytecode_object, &bytecode) && plausible_address(bytecode))
-        memory_expect(&walk->memory, bytecode, at->bytes.data);
-}
-
-static void expect_codes(struct walk *walk, bool bytecode)
-{
-    struct frame_fields fields;
-    pyunw_addr frame = walk->chain.next;
-    for (int n = 0; n < LOOK_AHEAD && read_frame(walk, frame, &fields); n++, frame = fields.previous) {
-        if (!plausible_address(fields.executable))
-            continue;
-        if (bytecode)
-            expect_bytecode(walk, fields.executable);
-        else
-            memory_expect(&walk->memory, fields.executable, walk->target->layout.at.code.size);
-    }
-}
-
-void pyunw_walk_expect(struct walk *walk)
-{
-    if (!memory_takes_hints(&walk->memory))
-        return;
-    expect_codes(walk, false);
-    if (walk->target->layout.is.instruction_scale != 0)
-        expect_codes(walk, true);
-    pyunw_expect_thread_behind(walk->target, &walk->memory, walk->tstate);
 }
 
 void pyunw_walk_status(const struct walk *walk, pyunw_status *status)
@@ -553,89 +361,5 @@ int pyunw_walk_begin(struct walk *walk, const struct target *target, const struc
     if (at->base_frame != 0 && !read_word(walk, tstate + at->base_frame, &walk->base_frame))
         return PYUNW_ERR_FAULT;
     walk->chain.next = frame;
-    return PYUNW_OK;
-}
-
-/*
- * The memory to ask a thread state with whose it is. It may have ended since the caller heard of it, and if it is not
- * the calling thread's also where it held the GIL a moment ago; but not the main thread's state inside the runtime.
- */
-static struct memory memory_to_ask(const struct target *target, pyunw_addr main_interpreter, pyunw_addr tstate)
-{
-    struct memory plain = {.kind = MEMORY_DIRECT};
-    pyunw_addr holder = 0;
-    if (target->memory != PYUNW_MEMORY_DIRECT)
-        return pyunw_safe_memory(target);
-    if (in_runtime(target, tstate, target->layout.thread_span))
-        return plain;
-    bool asked = in_runtime(target, main_interpreter + target->layout.at.interpreter.gil, sizeof(uint64_t)) ||
-                 target->layout.at.runtime.tstate_current != 0;
-    if (asked && pyunw_gil_holder(target, &plain, main_interpreter, &holder) == 0 && holder == tstate)
-        return pyunw_brief_memory(target);
-    return pyunw_safe_memory(target);
-}
-
-int pyunw_walk_choose(const struct target *target, pyunw_addr *tstate, struct memory *memory, bool *still)
-{
-    pyunw_addr main_interpreter = 0;
-    uint64_t id = 0;
-    *still = true;
-    *memory = pyunw_own_memory(target);
-    if (*tstate == 0)
-        return pyunw_find_own_thread(target, memory, tstate);
-    int err = pyunw_check_runtime(target, memory, &main_interpreter);
-    if (err < 0)
-        return err;
-    struct memory asked = memory_to_ask(target, main_interpreter, *tstate);
-    if (!plausible_address(*tstate) || pyunw_read_u64(&asked, *tstate + target->layout.at.thread.thread_id, &id) < 0)
-        return PYUNW_ERR_FAULT;
-    /* In whatever interpreter: none of the calling thread's own states runs on meanwhile. */
-    *still = is_image(target) ? !target->image.may_change : id == own_thread_id(target);
-    if (!*still)
-        *memory = target->memory == PYUNW_MEMORY_DIRECT ? pyunw_safe_memory(target) : asked;
-    return PYUNW_OK;
-}
-
-/* ---- The cursor ---- */
-
-_Static_assert(sizeof(struct walk) <= sizeof(pyunw_frame_cursor), "walk outgrew its public size");
-
-int pyunw_frames_begin(const pyunw_target *handle, pyunw_addr tstate, pyunw_frame_cursor *cursor)
-{
-    const struct target *target = open_target(handle);
-    struct memory memory;
-    bool still = false;
-    if (target == NULL)
-        return not_open(handle);
-    if (cursor == NULL)
-        return PYUNW_ERR_ARGUMENT;
-    struct walk *walk = (struct walk *)(void *)cursor;
-    walk->magic = 0;
-    target_renew(target, PYUNW_FOR_FRAMES);
-    int err = pyunw_walk_choose(target, &tstate, &memory, &still);
-    return err < 0 ? err : pyunw_walk_begin(walk, target, &memory, tstate, still ? THREAD_STANDS : THREAD_MAY_RUN);
-}
-
-int pyunw_frames_next(pyunw_frame_cursor *cursor, pyunw_raw_frame *frame)
-{
-    struct walk *walk = (struct walk *)(void *)cursor;
-    if (cursor == NULL || frame == NULL)
-        return PYUNW_ERR_ARGUMENT;
-    if (walk->magic != WALK_MAGIC)
-        return PYUNW_ERR_NOT_OPEN;
-    int result = pyunw_walk_take(walk, frame, sizeof *frame, 1);
-    if (result == 1)
-        frame->reserved = 0;
-    return result;
-}
-
-int pyunw_frames_end(const pyunw_frame_cursor *cursor, pyunw_status *status)
-{
-    const struct walk *walk = (const struct walk *)(const void *)cursor;
-    if (cursor == NULL || status == NULL)
-        return PYUNW_ERR_ARGUMENT;
-    if (walk->magic != WALK_MAGIC)
-        return PYUNW_ERR_NOT_OPEN;
-    pyunw_walk_status(walk, status);
     return PYUNW_OK;
 }

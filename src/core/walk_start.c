@@ -6,7 +6,7 @@
  * is therefore checked against the thread's data stack, whose top must be the innermost frame's end.
  * Signal-safe: yes.
  */
-#include "walk.h"
+#include "walk_frame.h"
 
 /* ---- The chunks of a data stack ---- */
 

@@ -19,7 +19,7 @@ from maker import (CO_GENERATOR, CO_NEWLOCALS, CO_OPTIMIZED, FRAME_WORDS, OWNER_
 DAMAGED = 0x5000  # an address that no structure has
 WORD = 8
 PAGE = 4096
-MANY_FRAMES = 1 << 16  # of src/core/capture.c: no try begins after so many were looked at
+MANY_FRAMES = 1 << 16  # of src/core/capture_running.c: no try begins after so many were looked at
 
 
 class Running:
