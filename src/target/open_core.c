@@ -5,6 +5,7 @@
 #include "choose_interpreter.h"
 #include "core.h"
 #include "process_access.h"
+#include "regular_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -220,7 +221,7 @@ static int open_mapped(void *files, const struct mapping *mapping)
         return -1;
     if (mapped->fd >= 0)
         return fcntl(mapped->fd, F_DUPFD_CLOEXEC, 0);
-    return mapped->symbols != NULL ? open(mapped->symbols, O_RDONLY | O_CLOEXEC) : -1;
+    return mapped->symbols != NULL ? regular_file_open(mapped->symbols) : -1;
 }
 
 /* The files without which the interpreter may not be found, and the first of them that is another here; NULL: none. */
