@@ -272,7 +272,7 @@ static int refuse_core(const pyunw_core *core, const pyunw_options *options, con
             "no CPython was found in what is left of process %d (%s): %llu bytes of its core are missing",
             (int)info.pid, executable, (unsigned long long)core->missing);
     const struct core_mapped *differs = NULL;
-    if (count_absent(core, &differs) > 0 && !found->has_pypy && !found->has_old)
+    if (count_absent(core, &differs) > 0 && !found->has_pypy && !found->has_old && !found->has_hidden)
         return refuse_without_files(core, options, info.pid, executable);
     return pyunw_refuse_program(options, info.pid, executable, found);
 }

@@ -71,6 +71,19 @@ static uint32_t find_version(const struct source *source, const struct mapping *
     return version != 0 ? version : minor;
 }
 
+/* A CPython whose runtime no symbol names: one before 3.7, which has none, or one that keeps it hidden. */
+static void take_nameless(uint32_t version, struct process_found *found)
+{
+    enum { FIRST_WITH_LAYOUT = 0x03080000 };
+    if (version >= FIRST_WITH_LAYOUT) {
+        found->has_hidden = true;
+        found->hidden_version = version;
+    } else {
+        found->has_old = true;
+        found->old_version = version;
+    }
+}
+
 static void take_marks(const struct source *source, const struct mapping *mapping, int fd, struct elf_marks *marks,
                        struct process_found *found)
 {
@@ -78,10 +91,8 @@ static void take_marks(const struct source *source, const struct mapping *mappin
     found->files++;
     found->has_pypy = found->has_pypy || marks->is_pypy;
     if (interpreter->runtime == 0) {
-        if (marks->exports_python && !marks->is_pypy) {
-            found->has_old = true;
-            found->old_version = find_version(source, mapping, fd, marks);
-        }
+        if (marks->exports_python && !marks->is_pypy)
+            take_nameless(find_version(source, mapping, fd, marks), found);
         return;
     }
     interpreter->version = find_version(source, mapping, fd, marks);
@@ -175,7 +186,8 @@ int pyunw_process_find(const struct source *source, struct process_found *found)
         if (mapping->inode != 0 && mapping->readable && mapping->writable)
             search_mapping(source, mapping, found);
     }
-    bool told = found->count > 0 || found->has_old || found->has_pypy;
+    /* One whose version is not known may be any. */
+    bool told = found->count > 0 || (found->has_old && found->old_version != 0) || found->has_pypy;
     for (size_t n = 0; n < maps->count && !told; n++) {
         if (begins_elf_file(source, &maps->mappings[n]))
             search_invariants(source, &maps->mappings[n], found);

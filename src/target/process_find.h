@@ -18,6 +18,7 @@ struct process_found {
     bool has_old;         /* there is such an interpreter */
     bool has_pypy;
     uint32_t hidden_version; /* of a CPython whose texts are there, and whose runtime is not to be found; 0: none */
+    bool has_hidden;         /* it is one for certain: it exports its functions, and has no symbol of its runtime */
     int files;               /* ELF files that were looked at */
     int unreadable;          /* files that could neither be opened nor read in the process's memory */
 };
