@@ -8,6 +8,7 @@
 #include "regular_file.h"
 
 #include <errno.h>
+#include <gelf.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -100,6 +101,40 @@ static const char *why_no_elf(int error)
     }
 }
 
+static void add_written(struct core_mapped *mapped, const struct core_written *written)
+{
+    struct core_written *last = &mapped->written[WRITTEN_MAX - 1];
+    if (mapped->written_count < WRITTEN_MAX)
+        mapped->written[mapped->written_count++] = *written;
+    else if (written->end > last->end) /* segments ascend */
+        last->end = written->end;
+}
+
+static void read_written(int fd, struct core_mapped *mapped)
+{
+    size_t count = 0;
+    GElf_Phdr segment;
+    bool has_first = false;
+    pyunw_addr first = 0; /* the address that the file gives to its offset 0 */
+    uint64_t in_page = (uint64_t)sysconf(_SC_PAGESIZE) - 1;
+    Elf *elf = elf_begin(fd, ELF_C_READ, NULL);
+    bool good = elf != NULL && elf_getphdrnum(elf, &count) == 0;
+    mapped->written_count = 0;
+    for (size_t n = 0; good && n < count; n++) {
+        if (gelf_getphdr(elf, (int)n, &segment) == NULL || segment.p_type != PT_LOAD)
+            continue;
+        if (!has_first)
+            first = (segment.p_vaddr - segment.p_offset) & ~in_page;
+        has_first = true;
+        const struct core_written written = {.begin = (segment.p_vaddr & ~in_page) - first,
+                                             .end = segment.p_vaddr + segment.p_memsz - first,
+                                             .offset = segment.p_offset & ~in_page};
+        if ((segment.p_flags & PF_W) != 0)
+            add_written(mapped, &written);
+    }
+    (void)elf_end(elf);
+}
+
 static bool same_id(const struct build_id *one, const struct build_id *other)
 {
     return one->size == other->size && memcmp(one->bytes, other->bytes, one->size) == 0;
@@ -130,10 +165,12 @@ static bool try_path(const pyunw_core *core, struct core_mapped *mapped, const c
         mapped->state = state;
         mapped->on_disk = id;
     }
-    if (good)
+    if (good) {
         mapped->fd = fd;
-    else
+        read_written(fd, mapped);
+    } else {
         close(fd);
+    }
     return good;
 }
 

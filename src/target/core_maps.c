@@ -175,7 +175,7 @@ static bool merge(pyunw_core *core)
 /* ---- Which file each mapping is of ---- */
 
 /* first: the mapping that has the same path, which may be itself. */
-static bool take_named(pyunw_core *core, struct mapping *mapping, const struct mapping *first)
+static bool take_named(pyunw_core *core, struct mapping *mapping, const struct mapping *first, pyunw_addr *base)
 {
     struct core_mapped *mapped = mapping == first ? add_mapped(core, mapping->path) : &core->mapped[first->inode - 1];
     if (mapped == NULL)
@@ -183,6 +183,9 @@ static bool take_named(pyunw_core *core, struct mapping *mapping, const struct m
     mapping->inode = (uint64_t)(mapped - core->mapped) + 1;
     mapping->deleted = strcmp(mapping->path, mapped->path) != 0;
     mapping->path[strlen(mapped->path)] = '\0';
+    if (mapping->offset == 0)
+        mapped->last_base = mapping->begin;
+    *base = mapped->last_base;
     if (mapping->offset == 0 && mapped->begin == 0 && begins_elf(core, mapping->begin))
         mapped->begin = mapping->begin;
     return true;
@@ -227,7 +230,7 @@ int pyunw_core_make_maps(pyunw_core *core, const pyunw_core_options *options)
         if (core->name_count == 0)
             good = take_nameless(core, mapping);
         else if (mapping->path[0] != '\0')
-            good = take_named(core, mapping, &core->maps.mappings[firsts[n]]);
+            good = take_named(core, mapping, &core->maps.mappings[firsts[n]], &core->pieces[n].base);
         else if (mapping->begin == core->vdso)
             good = name_vdso(mapping);
     }
