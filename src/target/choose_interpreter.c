@@ -35,6 +35,11 @@ int pyunw_refuse_program(const pyunw_options *options, pid_t pid, const char *pr
             "function of Python",
             (int)pid, program, found->has_hidden ? "functions" : "texts", found->hidden_version >> 24,
             found->hidden_version >> 16 & 255u, found->hidden_version >> 8 & 255u);
+    if (found->is_cut)
+        return pyunw_refuse(options, PYUNW_ERR_NO_PYTHON,
+                            "no CPython was found in process %d (%s): no symbol tells of one, and there is more memory "
+                            "than is searched",
+                            (int)pid, program);
     if (found->unreadable > 0)
         return pyunw_refuse(options, PYUNW_ERR_NO_PYTHON,
                             "no CPython was found in process %d (%s), of which %d mapped files could not be opened",
