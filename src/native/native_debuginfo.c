@@ -23,6 +23,7 @@ struct wanted {
     bool has_sum;
     uint32_t sum;
     const char *file; /* the mapped one, which is no debug information of its own; NULL: none */
+    char **found;     /* out: the path of what was opened, to be freed */
 };
 
 /* ---- Is it that file? ---- */
@@ -61,8 +62,10 @@ static int open_wanted(const char *path, const struct wanted *wanted)
     if (fd < 0)
         return -1;
     if (!is_file(fd, wanted->file) &&
-        (wanted->id_size > 0 ? has_id(fd, wanted) : wanted->has_sum && has_sum(fd, wanted->sum)))
+        (wanted->id_size > 0 ? has_id(fd, wanted) : wanted->has_sum && has_sum(fd, wanted->sum))) {
+        *wanted->found = strdup(path);
         return fd;
+    }
     (void)close(fd);
     return -1;
 }
@@ -116,11 +119,12 @@ static int open_by_name(const char *folder, const char *file, const char *name, 
 
 /* ---- What is asked for ---- */
 
-static int find_own(Dwfl_Module *module, const char *folder, const char *file, const char *link, GElf_Word sum)
+static int find_own(Dwfl_Module *module, const char *folder, const char *file, const char *link, GElf_Word sum,
+                    char **found)
 {
     char name[PATH_MAX];
     GElf_Addr at = 0;
-    struct wanted wanted = {.has_sum = link != NULL, .sum = sum, .file = file};
+    struct wanted wanted = {.has_sum = link != NULL, .sum = sum, .file = file, .found = found};
     int size = dwfl_module_build_id(module, &wanted.id, &at);
     wanted.id_size = size > 0 ? (size_t)size : 0;
     int fd = open_by_id(folder, &wanted);
@@ -132,14 +136,14 @@ static int find_own(Dwfl_Module *module, const char *folder, const char *file, c
 }
 
 /* What several files' debug information has in common (dwz): its name is absolute, or as seen from theirs. */
-static int find_common(Dwarf *debuginfo, const char *folder, const char *file)
+static int find_common(Dwarf *debuginfo, const char *folder, const char *file, char **found)
 {
     const char *name = NULL;
     const void *id = NULL;
     ssize_t size = dwelf_dwarf_gnu_debugaltlink(debuginfo, &name, &id);
     if (size <= 0)
         return -1;
-    const struct wanted wanted = {.id = id, .id_size = (size_t)size};
+    const struct wanted wanted = {.id = id, .id_size = (size_t)size, .found = found};
     int fd = open_by_id(folder, &wanted);
     if (fd < 0)
         fd = name[0] == '/' ? open_wanted(name, &wanted) : open_by_name(folder, file, name, &wanted);
@@ -153,12 +157,13 @@ int pyunw_native_find_debuginfo(Dwfl_Module *module, void **data, const char *na
     const char *folder = of->debug_folder != NULL ? of->debug_folder : "/usr/lib/debug";
     Dwarf_Addr bias = 0;
     (void)name, (void)base;
-    *found = NULL; /* libdwfl would open that */
+    *found = NULL; /* where nothing is found, libdwfl would open that */
     if (of->is_asked)
         return -1;
     /* Asked once more with a name and no sum, it is for what is in common. A sum may be 0: the answer asks again. */
     of->is_asked = true;
     Dwarf *debuginfo = link != NULL && link_check == 0 ? dwfl_module_getdwarf(module, &bias) : NULL;
     of->is_asked = false;
-    return debuginfo != NULL ? find_common(debuginfo, folder, file) : find_own(module, folder, file, link, link_check);
+    return debuginfo != NULL ? find_common(debuginfo, folder, file, found)
+                             : find_own(module, folder, file, link, link_check, found);
 }
