@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -80,6 +81,19 @@ static bool is_c_library(const pyunw_native_module *module)
     return slash != NULL && (strcmp(slash, "/libc.so.6") == 0 || strncmp(slash, "/libc-2.", 8) == 0);
 }
 
+/* By now the name may be that of a pipe, which is not to be waited for, or of a device. */
+static int open_file(const char *path)
+{
+    struct stat about;
+    int fd = stat(path, &about) == 0 && S_ISREG(about.st_mode)
+                 ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+                 : -1;
+    if (fd < 0 || (fstat(fd, &about) == 0 && S_ISREG(about.st_mode)))
+        return fd;
+    (void)close(fd);
+    return -1;
+}
+
 char *abort_message_read(pid_t pid, const pyunw_native_module *modules, int count)
 {
     char path[4200];
@@ -89,9 +103,9 @@ char *abort_message_read(pid_t pid, const pyunw_native_module *modules, int coun
         if (!is_c_library(&modules[n]))
             continue;
         (void)snprintf(path, sizeof path, "/proc/%d/root%s", (int)pid, modules[n].path);
-        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        int fd = open_file(path);
         if (fd < 0)
-            fd = open(modules[n].path, O_RDONLY | O_CLOEXEC);
+            fd = open_file(modules[n].path);
         bool found = fd >= 0 && find_symbol(fd, "__abort_msg", &symbol);
         if (fd >= 0)
             (void)close(fd);

@@ -222,6 +222,10 @@ static int dump_loaded(const struct core_options *options, const pyunw_core *cor
         status = CLI_INCOMPLETE;
     } else {
         int written = write_snapshot(options, &snapshot);
+        if (snapshot.native_error < 0) {
+            complain("without native stacks", message);
+            status = CLI_INCOMPLETE;
+        }
         bool missing = complain_of_threads(options, &snapshot, has_files(core));
         complain_of_files(core, !missing);
         if (written != CLI_OK || missing)

@@ -146,7 +146,7 @@ bool core_snapshot_read(const pyunw_core *core, const struct core_wish *wish, st
         take_process(core, &about, snapshot) ? snapshot_read_threads(&target, true, snapshot) : PYUNW_ERR_SYSTEM;
     match_tasks(core, snapshot, about.thread_count);
     if (wish->native)
-        snapshot->error = read_native(core, &target, snapshot, message, message_size);
+        snapshot->native_error = read_native(core, &target, snapshot, message, message_size);
     pyunw_close(&target);
     snapshot_put_crashed_first(snapshot);
     if (snapshot->list_error < 0 && snapshot->thread_count == 0) {

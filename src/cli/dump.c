@@ -18,8 +18,8 @@
 
 struct dump_options {
     bool json;
-    bool pause; /* asked for, or needed by native */
-    bool native;
+    bool pause;
+    bool native; /* for which each is stopped, where it can be */
     bool children;
     bool locals;
     const char *output; /* NULL: standard output */
@@ -70,7 +70,6 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case 'n':
         options->native = true;
-        options->pause = true;
         return 0;
     case 'p':
         options->pause = true;
@@ -122,7 +121,9 @@ struct member {
     struct standing standing;
     bool good;
     struct snapshot snapshot;
-    char message[1024]; /* where it is not good */
+    char message[1024]; /* where it is not good, or without native stacks */
+    int not_stopped;    /* 0, or why it is read while it runs, though native stacks were asked for */
+    char why[1024];     /* the same in words */
 };
 
 struct members {
@@ -130,14 +131,23 @@ struct members {
     size_t count;
 };
 
-static void complain_of_part(const struct snapshot *snapshot)
+/* Is anything missing? message: of the reading. */
+static bool complain_of_part(const struct snapshot *snapshot, const char *message)
 {
     char why[256];
+    if (snapshot->native_error < 0)
+        complain("without native stacks", message);
     if (snapshot->list_error == 0)
-        return;
+        return snapshot->native_error < 0;
     (void)snprintf(why, sizeof why, "process %d: there may be more threads, the list of which could not be read: %s",
                    (int)snapshot->info.pid, pyunw_strerror(snapshot->list_error));
     complain("", why);
+    return true;
+}
+
+static bool stops(const struct dump_options *options)
+{
+    return options->pause || options->native;
 }
 
 static void add_member(const struct dump *dump, struct members *members, pid_t pid)
@@ -148,10 +158,18 @@ static void add_member(const struct dump *dump, struct members *members, pid_t p
     members->list = grown;
     struct member *member = &grown[members->count++];
     *member = (struct member){.pid = pid};
-    if (dump->options->pause)
-        member->snapshot.error = standing_begin(pid, &member->standing, member->message, sizeof member->message);
+    if (!stops(dump->options))
+        return;
+    int err = standing_begin(pid, &member->standing, member->message, sizeof member->message);
     member->standing.native = dump->options->native;
-    member->stands = dump->options->pause && member->snapshot.error == 0;
+    member->stands = err == 0;
+    /* Native stacks are only those of a process that stands; Python's can be had all the same. */
+    if (err < 0 && !dump->options->pause) {
+        member->not_stopped = err;
+        memcpy(member->why, member->message, sizeof member->why);
+    } else {
+        member->snapshot.error = err;
+    }
 }
 
 static bool is_member(const struct members *members, pid_t pid)
@@ -215,9 +233,19 @@ static void find_members(struct dump *dump, struct members *members, pid_t pid)
         add_member(dump, members, pid);
         return;
     }
-    int looks = dump->options->pause ? LOOKS : 1;
+    int looks = stops(dump->options) ? LOOKS : 1;
     while (add_tree(dump, members, pid) > 0 && --looks > 0) {
     }
+}
+
+static void read_member(struct member *member, bool with_locals)
+{
+    member->good = snapshot_read(member->pid, member->stands ? &member->standing : NULL, with_locals, &member->snapshot,
+                                 member->message, sizeof member->message);
+    if (!member->good || member->not_stopped == 0)
+        return;
+    member->snapshot.native_error = member->not_stopped;
+    memcpy(member->message, member->why, sizeof member->message);
 }
 
 /* All run on before anything of them is written: the output may be what one of them is to empty. */
@@ -226,8 +254,7 @@ static void read_members(const struct dump *dump, struct members *members)
     for (size_t n = 0; n < members->count; n++) {
         struct member *member = &members->list[n];
         if (member->snapshot.error == 0)
-            member->good = snapshot_read(member->pid, member->stands ? &member->standing : NULL, dump->options->locals,
-                                         &member->snapshot, member->message, sizeof member->message);
+            read_member(member, dump->options->locals);
     }
     for (size_t n = 0; n < members->count; n++) {
         struct member *member = &members->list[n];
@@ -251,8 +278,7 @@ static void write_member(struct dump *dump, const struct member *member)
     bool failed = fflush(dump->out) != 0 || ferror(dump->out) != 0;
     if (failed && dump->write_error == 0)
         dump->write_error = errno;
-    complain_of_part(&member->snapshot);
-    if (member->snapshot.list_error < 0)
+    if (complain_of_part(&member->snapshot, member->message))
         dump->status = CLI_INCOMPLETE;
 }
 

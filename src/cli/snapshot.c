@@ -302,7 +302,7 @@ static bool read_once(pid_t pid, const struct standing *standing, struct snapsho
         snapshot->list_error = snapshot_read_threads(&target, standing != NULL, snapshot);
         native_ids_match(snapshot);
         if (standing != NULL && standing->native)
-            snapshot->error = read_native(standing, &target, snapshot, message, message_size);
+            snapshot->native_error = read_native(standing, &target, snapshot, message, message_size);
     }
     pyunw_close(&target);
     return snapshot->error >= 0 && has_threads(snapshot, message, message_size);

@@ -71,7 +71,8 @@ struct snapshot {
     struct thread *threads; /* as pyunw_threads_next() tells them: newest first */
     size_t thread_count;
     int list_error;       /* 0, or why the list of threads ends early */
-    pyunw_native *native; /* owns the texts of the native frames; NULL: they were not asked for */
+    pyunw_native *native; /* owns the texts of the native frames; NULL: they were not asked for, or are not to be had */
+    int native_error;     /* 0, or why they are not, though they were asked for: the message says more */
     struct crash crash;
 };
 
@@ -83,7 +84,8 @@ static inline bool is_crashed(const struct snapshot *snapshot, const struct thre
 
 /*
  * Read a process, as it stands or, where standing is NULL, while it runs, the variables of its frames where that is
- * wanted: true, or false with a message of why, and what could be done. What was read is to be freed, also after false.
+ * wanted: true, or false with a message of why, and what could be done. True with native_error is without native stacks
+ * that were asked for, and the message of why. What was read is to be freed, also after false.
  */
 bool snapshot_read(pid_t pid, const struct standing *standing, bool with_locals, struct snapshot *snapshot,
                    char *message, size_t message_size);

@@ -33,8 +33,4 @@ struct pyunw_native {
 pyunw_native *pyunw_native_make(Dwfl *dwfl, native_read_word *read_word, void *source,
                                 void (*free_source)(void *source));
 
-/* A callback for Dwfl: debuginfo that is installed here. Never from a network, for which a process would stand. */
-int pyunw_native_find_debuginfo(Dwfl_Module *module, void **data, const char *name, Dwarf_Addr base, const char *file,
-                                const char *link, GElf_Word link_check, char **found);
-
 #endif

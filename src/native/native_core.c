@@ -4,6 +4,7 @@
  * Signal-safe: no.
  */
 #include "native.h"
+#include "native_debuginfo.h"
 #include "native_files.h"
 #include "native_registers.h"
 
@@ -20,7 +21,6 @@ struct core_source {
     const pyunw_core *core;
     struct native_files files;
     Dwfl_Callbacks callbacks;
-    char *debug_path; /* where callbacks look for debuginfo */
 };
 
 static bool read_word(Dwfl *dwfl, Dwarf_Addr address, Dwarf_Word *result, void *context)
@@ -107,16 +107,6 @@ static int find_elf(Dwfl_Module *module, void **data, const char *name, Dwarf_Ad
     return fd;
 }
 
-/* As libdwfl's own path, but for the folder, which by a relative name would be looked for beside each file. */
-static char *make_debug_path(const pyunw_core *core)
-{
-    char *folder = realpath(core->debug_dir != NULL ? core->debug_dir : "/usr/lib/debug", NULL);
-    char *path = NULL;
-    int size = asprintf(&path, ":.debug%s%s", folder != NULL ? ":" : "", folder != NULL ? folder : "");
-    free(folder);
-    return size >= 0 ? path : NULL;
-}
-
 /* ---- Opening ---- */
 
 static void free_source(void *context)
@@ -125,23 +115,17 @@ static void free_source(void *context)
     if (source == NULL)
         return;
     pyunw_native_files_free(&source->files);
-    free(source->debug_path);
     free(source);
 }
 
 static struct core_source *make_source(const pyunw_core *core)
 {
     struct core_source *source = calloc(1, sizeof *source);
-    char *debug_path = make_debug_path(core);
-    if (source == NULL || debug_path == NULL) {
-        free(debug_path);
-        free(source);
+    if (source == NULL)
         return NULL;
-    }
     source->core = core;
-    source->debug_path = debug_path;
-    source->callbacks = (Dwfl_Callbacks){
-        .find_elf = find_elf, .find_debuginfo = pyunw_native_find_debuginfo, .debuginfo_path = &source->debug_path};
+    source->files.debug_folder = core->debug_dir;
+    source->callbacks = (Dwfl_Callbacks){.find_elf = find_elf, .find_debuginfo = pyunw_native_find_debuginfo};
     return source;
 }
 

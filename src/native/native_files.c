@@ -61,8 +61,10 @@ int pyunw_native_files_report(struct native_files *files, const struct source *s
         if (!is_file(&maps->mappings[n]))
             continue;
         struct native_file *file = &files->files[files->count++];
-        *file = (struct native_file){
-            .source = &files->source, .mappings = &maps->mappings[n], .count = span_of_file(maps, n)};
+        *file = (struct native_file){.source = &files->source,
+                                     .mappings = &maps->mappings[n],
+                                     .count = span_of_file(maps, n),
+                                     .debug_folder = files->debug_folder};
         report_file(file, dwfl);
         n += file->count - 1;
     }

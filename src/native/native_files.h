@@ -13,12 +13,15 @@ struct native_file {
     const struct source *source;
     const struct mapping *mappings; /* all of this file, ascending, with what else lies between them */
     size_t count;
-    void *image; /* where the file is not to be had: what is mapped of it */
+    void *image;              /* where the file is not to be had: what is mapped of it */
+    const char *debug_folder; /* as that of all */
+    bool is_asked;            /* its debug information is being looked for */
 };
 
 /* Zero-filled: empty. Freed after the Dwfl was ended. */
 struct native_files {
-    struct source source; /* what it has mapped, and how that is read; look_ahead is not used */
+    const char *debug_folder; /* borrowed; NULL: that of the machine */
+    struct source source;     /* what it has mapped, and how that is read; look_ahead is not used */
     struct native_file *files;
     size_t count;
 };

@@ -4,6 +4,7 @@
  * Signal-safe: no.
  */
 #include "native.h"
+#include "native_debuginfo.h"
 #include "native_files.h"
 #include "native_registers.h"
 #include "process_access.h"

@@ -9,15 +9,6 @@
 
 /* ---- The handle ---- */
 
-int pyunw_native_find_debuginfo(Dwfl_Module *module, void **data, const char *name, Dwarf_Addr base, const char *file,
-                                const char *link, GElf_Word link_check, char **found)
-{
-    const char *servers = getenv("DEBUGINFOD_URLS");
-    if (servers == NULL || *servers == '\0')
-        return dwfl_standard_find_debuginfo(module, data, name, base, file, link, link_check, found);
-    return dwfl_build_id_find_debuginfo(module, data, name, base, file, link, link_check, found);
-}
-
 pyunw_native *pyunw_native_make(Dwfl *dwfl, native_read_word *read_word, void *source,
                                 void (*free_source)(void *source))
 {

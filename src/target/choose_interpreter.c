@@ -28,11 +28,18 @@ int pyunw_refuse_program(const pyunw_options *options, pid_t pid, const char *pr
     if (found->has_old)
         return pyunw_refuse_version(options, pid, found->old_version);
     if (found->hidden_version != 0)
+        return pyunw_refuse(
+            options, found->has_hidden ? PYUNW_ERR_UNSUPPORTED : PYUNW_ERR_NO_PYTHON,
+            "no running CPython was found in process %d (%s), which has the %s of %u.%u.%u and no symbol "
+            "of its runtime (_PyRuntime): such a one is found only while it is initialized and runs a "
+            "function of Python",
+            (int)pid, program, found->has_hidden ? "functions" : "texts", found->hidden_version >> 24,
+            found->hidden_version >> 16 & 255u, found->hidden_version >> 8 & 255u);
+    if (found->is_cut)
         return pyunw_refuse(options, PYUNW_ERR_NO_PYTHON,
-                            "no running CPython was found in process %d (%s), which has the texts of %u.%u.%u and no "
-                            "symbols: such a one is found only while it is initialized and runs a function of Python",
-                            (int)pid, program, found->hidden_version >> 24, found->hidden_version >> 16 & 255u,
-                            found->hidden_version >> 8 & 255u);
+                            "no CPython was found in process %d (%s): no symbol tells of one, and there is more memory "
+                            "than is searched",
+                            (int)pid, program);
     if (found->unreadable > 0)
         return pyunw_refuse(options, PYUNW_ERR_NO_PYTHON,
                             "no CPython was found in process %d (%s), of which %d mapped files could not be opened",

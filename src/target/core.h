@@ -40,16 +40,30 @@ struct core_name {
 struct core_piece {
     uint64_t at;      /* in the core file */
     uint64_t present; /* bytes from the mapping's begin that lie there; what is behind may be in the mapped file */
+    pyunw_addr base;  /* where offset 0 of its file is mapped; 0: not known */
 };
+
+/* A segment of a file that is loaded to be written to, which is where the dynamic linker relocates, too. */
+struct core_written {
+    uint64_t begin; /* of its first page, counted from where offset 0 of the file is mapped */
+    uint64_t end;
+    uint64_t offset; /* of begin in the file */
+};
+
+/* Mostly one, or two; the last may stand for more. */
+enum { WRITTEN_MAX = 4 };
 
 /* A file that the process had mapped, as far as it is an ELF file: the mappings' inode is its index plus 1. */
 struct core_mapped {
-    char *path;       /* as the core says it, without " (deleted)"; "" where the core has no names */
-    char *found;      /* what is read in its place; NULL: nothing */
-    char *symbols;    /* a file of separate debug information; NULL: none */
-    pyunw_addr begin; /* where its offset 0 is mapped; 0: it is not */
-    int fd;           /* of found; -1: none */
-    int state;        /* enum pyunw_core_file_state */
+    char *path;           /* as the core says it, without " (deleted)"; "" where the core has no names */
+    char *found;          /* what is read in its place; NULL: nothing */
+    char *symbols;        /* a file of separate debug information; NULL: none */
+    pyunw_addr begin;     /* where its offset 0 is mapped; 0: it is not */
+    pyunw_addr last_base; /* where its offset 0 is mapped last, as far as the mappings were gone through */
+    int fd;               /* of found; -1: none */
+    struct core_written written[WRITTEN_MAX];
+    size_t written_count;
+    int state; /* enum pyunw_core_file_state */
     struct build_id in_core;
     struct build_id on_disk;
 };

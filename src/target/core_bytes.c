@@ -28,6 +28,29 @@ bool pyunw_file_bytes(int fd, uint64_t offset, void *buffer, size_t size)
 }
 
 /*
+ * May the bytes at address, of a mapping that cannot be written to, be taken from its file? Not where that is loaded to
+ * be written to: the dynamic linker has relocated what it has protected then (RELRO), so that a core which lacks these
+ * bytes has lost them. *size: in, wanted; out, of how many that is true.
+ */
+static bool is_as_in_file(const struct core_mapped *mapped, const struct mapping *mapping,
+                          const struct core_piece *piece, pyunw_addr address, size_t *size)
+{
+    bool has_base = piece->base != 0 && address >= piece->base;
+    for (size_t n = 0; n < mapped->written_count; n++) {
+        const struct core_written *written = &mapped->written[n];
+        /* Else by where the mapping begins in the file: those of two segments may share a page of it. */
+        uint64_t begin = has_base ? written->begin : written->offset;
+        uint64_t end = has_base ? written->end : written->offset + (written->end - written->begin);
+        uint64_t at = has_base ? address - piece->base : mapping->offset;
+        if (at >= begin && at < end)
+            return false;
+        if (has_base && at<begin && * size> begin - at)
+            *size = (size_t)(begin - at);
+    }
+    return true;
+}
+
+/*
  * What lies at address: from the core, else from the mapped file, whose pages the kernel leaves out while they are as
  * they are there. Of a writable mapping they may not be. *size: in, wanted; out, how many of it are in one place.
  */
@@ -50,9 +73,10 @@ static bool find_bytes(const pyunw_core *core, pyunw_addr address, bool dumped_o
     /* Without names nothing says which part of its file a mapping is of. */
     if (dumped_only || mapping->writable || mapping->inode == 0 || core->name_count == 0)
         return false;
-    *fd = core->mapped[mapping->inode - 1].fd;
+    const struct core_mapped *mapped = &core->mapped[mapping->inode - 1];
+    *fd = mapped->fd;
     *offset = mapping->offset + into;
-    return *fd >= 0;
+    return *fd >= 0 && is_as_in_file(mapped, mapping, piece, address, size);
 }
 
 static int read_bytes(const pyunw_core *core, pyunw_addr address, uint8_t *out, size_t size, bool dumped_only)

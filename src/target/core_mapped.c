@@ -5,15 +5,15 @@
  */
 #include "core.h"
 #include "process_elf.h"
+#include "regular_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <gelf.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { FIRST_PAGE = 4096, LONG_HEAD = 1 << 16 };
@@ -72,19 +72,67 @@ static bool has_same_headers(const pyunw_core *core, const struct core_mapped *m
 
 static int open_elf(const char *path, struct build_id *id)
 {
-    struct stat about;
-    /* O_NONBLOCK: it may be a pipe by now. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int fd = regular_file_open(path);
     if (fd < 0)
         return -1;
-    if (fstat(fd, &about) < 0 || !S_ISREG(about.st_mode) || pyunw_elf_kind(fd) != ELF_KIND_OWN) {
+    if (pyunw_elf_kind(fd) != ELF_KIND_OWN) {
         close(fd);
+        errno = ENOEXEC;
         return -1;
     }
     Elf *elf = elf_begin(fd, ELF_C_READ, NULL);
     (void)pyunw_build_id_of(elf, id);
     (void)elf_end(elf);
     return fd;
+}
+
+/* error: of open_elf(). */
+static const char *why_no_elf(int error)
+{
+    switch (error) {
+    case ENOEXEC:
+        return "not an ELF file of 64 bits";
+    case EISDIR:
+        return "a folder";
+    case ENXIO:
+        return "a pipe or a device";
+    default:
+        return strerror(error);
+    }
+}
+
+static void add_written(struct core_mapped *mapped, const struct core_written *written)
+{
+    struct core_written *last = &mapped->written[WRITTEN_MAX - 1];
+    if (mapped->written_count < WRITTEN_MAX)
+        mapped->written[mapped->written_count++] = *written;
+    else if (written->end > last->end) /* segments ascend */
+        last->end = written->end;
+}
+
+static void read_written(int fd, struct core_mapped *mapped)
+{
+    size_t count = 0;
+    GElf_Phdr segment;
+    bool has_first = false;
+    pyunw_addr first = 0; /* the address that the file gives to its offset 0 */
+    uint64_t in_page = (uint64_t)sysconf(_SC_PAGESIZE) - 1;
+    Elf *elf = elf_begin(fd, ELF_C_READ, NULL);
+    bool good = elf != NULL && elf_getphdrnum(elf, &count) == 0;
+    mapped->written_count = 0;
+    for (size_t n = 0; good && n < count; n++) {
+        if (gelf_getphdr(elf, (int)n, &segment) == NULL || segment.p_type != PT_LOAD)
+            continue;
+        if (!has_first)
+            first = (segment.p_vaddr - segment.p_offset) & ~in_page;
+        has_first = true;
+        const struct core_written written = {.begin = (segment.p_vaddr & ~in_page) - first,
+                                             .end = segment.p_vaddr + segment.p_memsz - first,
+                                             .offset = segment.p_offset & ~in_page};
+        if ((segment.p_flags & PF_W) != 0)
+            add_written(mapped, &written);
+    }
+    (void)elf_end(elf);
 }
 
 static bool same_id(const struct build_id *one, const struct build_id *other)
@@ -117,10 +165,12 @@ static bool try_path(const pyunw_core *core, struct core_mapped *mapped, const c
         mapped->state = state;
         mapped->on_disk = id;
     }
-    if (good)
+    if (good) {
         mapped->fd = fd;
-    else
+        read_written(fd, mapped);
+    } else {
         close(fd);
+    }
     return good;
 }
 
@@ -208,7 +258,7 @@ static int take_executable(pyunw_core *core, const pyunw_core_options *options)
     int fd = open_elf(path, &id);
     if (fd < 0)
         return pyunw_core_refuse(options, PYUNW_ERR_ARGUMENT, "%s is no executable for this processor: %s", path,
-                                 access(path, R_OK) == 0 ? "not an ELF file of 64 bits" : strerror(errno));
+                                 why_no_elf(errno));
     close(fd);
     if (core->executable < 0)
         core->executable = find_by_id(core, path);

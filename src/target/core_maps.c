@@ -12,12 +12,12 @@
 /* ---- Files ---- */
 
 /* Without the mark of a deleted file. */
-static char *copy_path(const char *path)
+static size_t length_of_path(const char *path)
 {
     static const char mark[] = " (deleted)";
     size_t length = strlen(path);
     size_t rest = length > sizeof mark - 1 ? length - (sizeof mark - 1) : length;
-    return strndup(path, strcmp(path + rest, mark) == 0 ? rest : length);
+    return strcmp(path + rest, mark) == 0 ? rest : length;
 }
 
 static bool begins_elf(const pyunw_core *core, pyunw_addr address)
@@ -35,29 +35,61 @@ static struct core_mapped *add_mapped(pyunw_core *core, const char *path)
             return NULL;
         core->mapped = grown;
     }
-    struct core_mapped mapped = {.fd = -1, .path = copy_path(path)};
+    struct core_mapped mapped = {.fd = -1, .path = strndup(path, length_of_path(path))};
     if (mapped.path == NULL)
         return NULL;
     core->mapped[core->mapped_count++] = mapped;
     return &core->mapped[count];
 }
 
-/*
- * One file a path. The mappings of a file follow each other mostly; where the same path comes again behind others, it
- * is looked for among the last.
- */
-static struct core_mapped *find_mapped(const pyunw_core *core, const char *path)
+/* A mapping with a name. */
+struct named {
+    const char *path;
+    size_t length; /* of the path without its mark */
+    size_t index;  /* of the mapping */
+};
+
+static int by_path(const void *left, const void *right)
 {
-    enum { LOOK_BACK = 4096 };
-    char *copy = copy_path(path);
-    struct core_mapped *found = NULL;
-    for (size_t n = 0; copy != NULL && found == NULL && n < core->mapped_count && n < LOOK_BACK; n++) {
-        struct core_mapped *mapped = &core->mapped[core->mapped_count - 1 - n];
-        if (strcmp(mapped->path, copy) == 0)
-            found = mapped;
+    const struct named *one = left;
+    const struct named *other = right;
+    if (one->length != other->length)
+        return one->length < other->length ? -1 : 1;
+    int order = memcmp(one->path, other->path, one->length);
+    return order != 0 ? order : (one->index > other->index) - (one->index < other->index);
+}
+
+static bool has_same_path(const struct named *one, const struct named *other)
+{
+    return one->length == other->length && memcmp(one->path, other->path, one->length) == 0;
+}
+
+/*
+ * One file a path, wherever else its mappings lie: of each mapping with a name, the first one that has its path. They
+ * are sorted, since a process may have very many. To be freed; NULL where memory is short.
+ */
+static size_t *find_firsts(const struct process_maps *maps)
+{
+    size_t count = 0;
+    struct named *list = calloc(maps->count + 1, sizeof *list);
+    size_t *firsts = calloc(maps->count + 1, sizeof *firsts);
+    for (size_t n = 0; list != NULL && n < maps->count; n++) {
+        const char *path = maps->mappings[n].path;
+        if (path[0] != '\0')
+            list[count++] = (struct named){path, length_of_path(path), n};
     }
-    free(copy);
-    return found;
+    if (list == NULL || firsts == NULL) {
+        free(list);
+        free(firsts);
+        return NULL;
+    }
+    qsort(list, count, sizeof *list, by_path);
+    for (size_t n = 0; n < count; n++) {
+        bool is_first = n == 0 || !has_same_path(&list[n], &list[n - 1]);
+        firsts[list[n].index] = is_first ? list[n].index : firsts[list[n - 1].index];
+    }
+    free(list);
+    return firsts;
 }
 
 /* ---- Mappings ---- */
@@ -142,16 +174,18 @@ static bool merge(pyunw_core *core)
 
 /* ---- Which file each mapping is of ---- */
 
-static bool take_named(pyunw_core *core, struct mapping *mapping)
+/* first: the mapping that has the same path, which may be itself. */
+static bool take_named(pyunw_core *core, struct mapping *mapping, const struct mapping *first, pyunw_addr *base)
 {
-    struct core_mapped *mapped = find_mapped(core, mapping->path);
-    if (mapped == NULL)
-        mapped = add_mapped(core, mapping->path);
+    struct core_mapped *mapped = mapping == first ? add_mapped(core, mapping->path) : &core->mapped[first->inode - 1];
     if (mapped == NULL)
         return false;
     mapping->inode = (uint64_t)(mapped - core->mapped) + 1;
     mapping->deleted = strcmp(mapping->path, mapped->path) != 0;
     mapping->path[strlen(mapped->path)] = '\0';
+    if (mapping->offset == 0)
+        mapped->last_base = mapping->begin;
+    *base = mapped->last_base;
     if (mapping->offset == 0 && mapped->begin == 0 && begins_elf(core, mapping->begin))
         mapped->begin = mapping->begin;
     return true;
@@ -189,15 +223,18 @@ static bool name_vdso(struct mapping *mapping)
 int pyunw_core_make_maps(pyunw_core *core, const pyunw_core_options *options)
 {
     bool good = merge(core);
+    size_t *firsts = good ? find_firsts(&core->maps) : NULL;
+    good = firsts != NULL;
     for (size_t n = 0; good && n < core->maps.count; n++) {
         struct mapping *mapping = &core->maps.mappings[n];
         if (core->name_count == 0)
             good = take_nameless(core, mapping);
         else if (mapping->path[0] != '\0')
-            good = take_named(core, mapping);
+            good = take_named(core, mapping, &core->maps.mappings[firsts[n]], &core->pieces[n].base);
         else if (mapping->begin == core->vdso)
             good = name_vdso(mapping);
     }
+    free(firsts);
     return good ? PYUNW_OK
                 : pyunw_core_refuse(options, PYUNW_ERR_SYSTEM, "no memory for the mappings of %s", core->path);
 }

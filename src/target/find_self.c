@@ -4,17 +4,16 @@
  */
 #include "find_self.h"
 #include "process_lock.h"
+#include "regular_file.h"
 
 #include <dlfcn.h>
 #include <elf.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <link.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 /* ---- Symbols ---- */
 
@@ -121,7 +120,7 @@ struct elf_file {
 static bool map_file(const char *path, struct elf_file *file)
 {
     struct stat about;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = regular_file_open(path);
     if (fd < 0)
         return false;
     bool good = fstat(fd, &about) == 0 && about.st_size >= (off_t)sizeof(ElfW(Ehdr));

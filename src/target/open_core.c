@@ -5,6 +5,7 @@
 #include "choose_interpreter.h"
 #include "core.h"
 #include "process_access.h"
+#include "regular_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -220,7 +221,7 @@ static int open_mapped(void *files, const struct mapping *mapping)
         return -1;
     if (mapped->fd >= 0)
         return fcntl(mapped->fd, F_DUPFD_CLOEXEC, 0);
-    return mapped->symbols != NULL ? open(mapped->symbols, O_RDONLY | O_CLOEXEC) : -1;
+    return mapped->symbols != NULL ? regular_file_open(mapped->symbols) : -1;
 }
 
 /* The files without which the interpreter may not be found, and the first of them that is another here; NULL: none. */
@@ -271,7 +272,7 @@ static int refuse_core(const pyunw_core *core, const pyunw_options *options, con
             "no CPython was found in what is left of process %d (%s): %llu bytes of its core are missing",
             (int)info.pid, executable, (unsigned long long)core->missing);
     const struct core_mapped *differs = NULL;
-    if (count_absent(core, &differs) > 0 && !found->has_pypy && !found->has_old)
+    if (count_absent(core, &differs) > 0 && !found->has_pypy && !found->has_old && !found->has_hidden)
         return refuse_without_files(core, options, info.pid, executable);
     return pyunw_refuse_program(options, info.pid, executable, found);
 }

@@ -11,9 +11,9 @@
 #include "process_pause.h"
 #include "process_read.h"
 #include "pyunwind_remote.h"
+#include "regular_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -27,7 +27,7 @@ static int check_executable(pid_t pid, const struct process_status *status, cons
 {
     char path[64];
     (void)snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = regular_file_open(path);
     if (fd < 0) {
         if (errno == EACCES || errno == EPERM)
             return pyunw_refuse_permission(options, pid, status->user);

@@ -89,6 +89,15 @@ static int refuse_version(const pyunw_options *options, uint32_t version)
                   version >> 16 & 255u, version >> 8 & 255u, LAYOUT_MINOR_FIRST, LAYOUT_MINOR_LAST);
 }
 
+/* Of an interpreter only the version is known: it is too old to have a _PyRuntime, or keeps it hidden. */
+static int refuse_nameless(const pyunw_options *options, uint32_t version)
+{
+    if (version >> 24 != 3 || (version >> 16 & 255u) < LAYOUT_MINOR_FIRST)
+        return refuse_version(options, version);
+    return refuse(options, PYUNW_ERR_UNSUPPORTED, "CPython %u.%u.%u has no symbol of its runtime (_PyRuntime) here",
+                  version >> 24, version >> 16 & 255u, version >> 8 & 255u);
+}
+
 static int open_found(struct target *target, const struct found_interpreter *found, const pyunw_options *options)
 {
     const char *what = NULL;
@@ -140,7 +149,7 @@ int pyunw_open_self(pyunw_target *handle, const pyunw_options *asked)
         return refuse(options, PYUNW_ERR_NO_PYTHON, "no CPython interpreter is loaded in this process");
     }
     if (found.has_version_only)
-        return refuse_version(options, found.version);
+        return refuse_nameless(options, found.version);
     err = open_found((struct target *)(void *)handle, &found, options);
     if (err < 0 && err != PYUNW_ERR_FINALIZED)
         memset(handle, 0, sizeof *handle);

@@ -7,13 +7,12 @@
 #include "process_file.h"
 
 #include "process_read.h"
+#include "regular_file.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /*
@@ -25,7 +24,7 @@ static bool is_mapped_file(pid_t pid, const struct mapping *mapping, int fd)
     uint8_t in_file[4096];
     uint8_t in_memory[4096];
     struct stat about;
-    if (fstat(fd, &about) < 0 || !S_ISREG(about.st_mode))
+    if (fstat(fd, &about) < 0)
         return false;
     if (about.st_dev == mapping->device && about.st_ino == mapping->inode)
         return true;
@@ -37,8 +36,7 @@ static bool is_mapped_file(pid_t pid, const struct mapping *mapping, int fd)
 
 static int open_if_mapped(pid_t pid, const struct mapping *mapping, const char *path)
 {
-    /* O_NONBLOCK: by now a name may be a pipe's. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int fd = regular_file_open(path);
     if (fd >= 0 && !is_mapped_file(pid, mapping, fd)) {
         close(fd);
         return -1;

@@ -71,6 +71,19 @@ static uint32_t find_version(const struct source *source, const struct mapping *
     return version != 0 ? version : minor;
 }
 
+/* A CPython whose runtime no symbol names: one before 3.7, which has none, or one that keeps it hidden. */
+static void take_nameless(uint32_t version, struct process_found *found)
+{
+    enum { FIRST_WITH_LAYOUT = 0x03080000 };
+    if (version >= FIRST_WITH_LAYOUT) {
+        found->has_hidden = true;
+        found->hidden_version = version;
+    } else {
+        found->has_old = true;
+        found->old_version = version;
+    }
+}
+
 static void take_marks(const struct source *source, const struct mapping *mapping, int fd, struct elf_marks *marks,
                        struct process_found *found)
 {
@@ -78,10 +91,8 @@ static void take_marks(const struct source *source, const struct mapping *mappin
     found->files++;
     found->has_pypy = found->has_pypy || marks->is_pypy;
     if (interpreter->runtime == 0) {
-        if (marks->exports_python && !marks->is_pypy) {
-            found->has_old = true;
-            found->old_version = find_version(source, mapping, fd, marks);
-        }
+        if (marks->exports_python && !marks->is_pypy)
+            take_nameless(find_version(source, mapping, fd, marks), found);
         return;
     }
     interpreter->version = find_version(source, mapping, fd, marks);
@@ -91,11 +102,17 @@ static void take_marks(const struct source *source, const struct mapping *mappin
     add_interpreter(source->maps, interpreter, found);
 }
 
+/* A program is not loaded to where others could write to it; and to look there could make pages of a file of none. */
+static bool may_begin_file(const struct mapping *mapping)
+{
+    return mapping->inode != 0 && mapping->offset == 0 && mapping->readable && !(mapping->shared && mapping->writable);
+}
+
 static bool begins_elf_file(const struct source *source, const struct mapping *mapping)
 {
     uint8_t magic[SELFMAG];
-    return mapping->inode != 0 && mapping->offset == 0 && mapping->readable &&
-           source_read(source, mapping->begin, magic, sizeof magic) == 0 && memcmp(magic, ELFMAG, SELFMAG) == 0;
+    return may_begin_file(mapping) && source_read(source, mapping->begin, magic, sizeof magic) == 0 &&
+           memcmp(magic, ELFMAG, SELFMAG) == 0;
 }
 
 static void look_at_file(const struct source *source, const struct mapping *mapping, struct process_found *found)
@@ -126,7 +143,7 @@ static void search_bytes(const struct source *source, pyunw_addr begin, const ui
     }
 }
 
-/* Static data is a private, writable mapping of a file; it is read in pieces that overlap by a cookie. */
+/* It is read in pieces that overlap by a cookie. */
 static void search_mapping(const struct source *source, const struct mapping *mapping, struct process_found *found)
 {
     enum { PIECE = 1 << 16 };
@@ -142,13 +159,44 @@ static void search_mapping(const struct source *source, const struct mapping *ma
     free(piece);
 }
 
+/*
+ * Static data is a private, writable mapping of a file: to read what is shared could make pages of a file of none.
+ * Those of ELF files come first, since a search has an end.
+ */
+static void search_cookie(const struct source *source, bool of_elf, struct process_found *found)
+{
+    const struct process_maps *maps = source->maps;
+    const struct mapping *elf = NULL;
+    for (size_t n = 0; n < maps->count && found->count == 0; n++) {
+        const struct mapping *mapping = &maps->mappings[n];
+        if (mapping->inode == 0 || !mapping->readable)
+            continue;
+        if (begins_elf_file(source, mapping))
+            elf = mapping;
+        bool is_of_elf = elf != NULL && mapping->inode == elf->inode && mapping->device == elf->device;
+        if (mapping->writable && !mapping->shared && is_of_elf == of_elf)
+            search_mapping(source, mapping, found);
+    }
+}
+
 /* ---- Neither symbols, sections nor a cookie ---- */
 
 static void search_invariants(const struct source *source, const struct mapping *first, struct process_found *found)
 {
-    static const uint32_t minors[] = {0x03080000, 0x03090000, 0x030a0000, 0x030b0000, 0x030c0000};
+    struct version_search minors[] = {{.minor = 0x03080000},
+                                      {.minor = 0x03090000},
+                                      {.minor = 0x030a0000},
+                                      {.minor = 0x030b0000},
+                                      {.minor = 0x030c0000}};
+    struct static_data data = {.next = first + 1};
+    while (pyunw_static_data_next(source, first, &data)) {
+        for (size_t n = 0; n < sizeof minors / sizeof minors[0]; n++) {
+            minors[n].with_build = true;
+            pyunw_version_search(&minors[n], (const char *)data.bytes, data.size, false);
+        }
+    }
     for (size_t n = 0; n < sizeof minors / sizeof minors[0]; n++) {
-        struct found_interpreter interpreter = {.version = find_version_in_data(source, first, minors[n])};
+        struct found_interpreter interpreter = {.version = version_found(&minors[n])};
         if (interpreter.version == 0)
             continue;
         if (pyunw_invariants_find(source, first, &interpreter))
@@ -156,6 +204,52 @@ static void search_invariants(const struct source *source, const struct mapping 
         else
             found->hidden_version = interpreter.version;
     }
+}
+
+/* ---- All of it, as far as it may go ---- */
+
+struct metered {
+    const struct source *source;
+    uint64_t left; /* bytes, of which a read is some */
+    bool *is_cut;
+};
+
+/* Any other error than that of bytes which are not there: so a search ends. */
+static int read_metered(void *context, pyunw_addr address, void *buffer, size_t size)
+{
+    enum { A_READ = 1 << 10 }; /* a system call takes as long as to copy so many bytes */
+    struct metered *metered = context;
+    if (metered->left < size + A_READ) {
+        metered->left = 0;
+        *metered->is_cut = true;
+        return PYUNW_ERR_SYSTEM;
+    }
+    metered->left -= size + A_READ;
+    return source_read(metered->source, address, buffer, size);
+}
+
+/*
+ * What names the interpreter is not found. A process may have mapped any amount, and what looks like a runtime may lead
+ * anywhere: seconds have to do. Programs with hundreds of libraries have some hundred megabytes of static data.
+ */
+static void search_memory(const struct source *source, struct process_found *found)
+{
+    static const uint64_t most = UINT64_C(1) << 31; /* each time */
+    const struct process_maps *maps = source->maps;
+    struct metered metered = {source, most, &found->is_cut};
+    struct source within = *source;
+    within.read = read_metered;
+    within.context = &metered;
+    search_cookie(&within, true, found);
+    bool told = found->count > 0 || (found->has_old && found->old_version != 0) || found->has_pypy;
+    metered.left = most;
+    for (size_t n = 0; n < maps->count && !told && metered.left > 0; n++) {
+        if (begins_elf_file(&within, &maps->mappings[n]))
+            search_invariants(&within, &maps->mappings[n], found);
+    }
+    metered.left = most;
+    if (!told)
+        search_cookie(&within, false, found);
 }
 
 int pyunw_process_find(const struct source *source, struct process_found *found)
@@ -170,22 +264,9 @@ int pyunw_process_find(const struct source *source, struct process_found *found)
         if (begins_elf_file(source, mapping))
             look_at_file(source, mapping, found);
     }
-    for (size_t n = 0; n < maps->count && found->count == 0; n++) {
-        const struct mapping *mapping = &maps->mappings[n];
-        if (mapping->inode != 0 && mapping->readable && mapping->writable)
-            search_mapping(source, mapping, found);
-    }
-    bool told = found->count > 0 || found->has_old || found->has_pypy;
-    for (size_t n = 0; n < maps->count && !told; n++) {
-        if (begins_elf_file(source, &maps->mappings[n]))
-            search_invariants(source, &maps->mappings[n], found);
-    }
+    if (found->count == 0)
+        search_memory(source, found);
     return PYUNW_OK;
-}
-
-static bool may_export(const struct mapping *mapping)
-{
-    return mapping->inode != 0 && mapping->offset == 0 && mapping->readable;
 }
 
 void pyunw_process_find_exported(const struct source *source, struct process_found *found)
@@ -199,14 +280,14 @@ void pyunw_process_find_exported(const struct source *source, struct process_fou
         (void)source->look_ahead(source->context, true);
         for (size_t n = 0; n < maps->count; n++) {
             pyunw_addr begin = maps->mappings[n].begin;
-            if (may_export(&maps->mappings[n]) && pyunw_dynamic_has_runtime(source, begin))
+            if (may_begin_file(&maps->mappings[n]) && pyunw_dynamic_has_runtime(source, begin))
                 (void)pyunw_dynamic_look(source, begin, &marks);
         }
         missing = source->look_ahead(source->context, false);
     }
     for (size_t n = 0; n < maps->count; n++) {
         const struct mapping *mapping = &maps->mappings[n];
-        if (may_export(mapping) && pyunw_dynamic_has_runtime(source, mapping->begin) &&
+        if (may_begin_file(mapping) && pyunw_dynamic_has_runtime(source, mapping->begin) &&
             pyunw_dynamic_look(source, mapping->begin, &marks))
             take_marks(source, mapping, -1, &marks, found);
     }

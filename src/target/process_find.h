@@ -18,14 +18,16 @@ struct process_found {
     bool has_old;         /* there is such an interpreter */
     bool has_pypy;
     uint32_t hidden_version; /* of a CPython whose texts are there, and whose runtime is not to be found; 0: none */
+    bool has_hidden;         /* it is one for certain: it exports its functions, and has no symbol of its runtime */
+    bool is_cut;             /* there was more to be searched than is searched */
     int files;               /* ELF files that were looked at */
     int unreadable;          /* files that could neither be opened nor read in the process's memory */
 };
 
 /*
  * Look at every ELF file that is mapped, whatever its name; then, where none has said anything, for the cookie in the
- * writable data, and for what only a runtime can be (3.8 to 3.12). 0, or PYUNW_ERR_PERMISSION where the
- * process's memory is refused.
+ * writable data, and for what only a runtime can be (3.8 to 3.12), as far as a search may go. 0, or
+ * PYUNW_ERR_PERMISSION where the process's memory is refused.
  */
 int pyunw_process_find(const struct source *source, struct process_found *found);
 

@@ -48,6 +48,7 @@ static bool parse_line(char *line, struct mapping *mapping)
     mapping->device = makedev(device[0], device[1]);
     mapping->readable = access[0] == 'r';
     mapping->writable = access[1] == 'w';
+    mapping->shared = access[3] == 's';
     mapping->deleted = take_path(line + path_at);
     mapping->path = strdup(line + path_at);
     return mapping->path != NULL;

@@ -18,6 +18,7 @@ struct mapping {
     dev_t device;
     bool readable;
     bool writable;
+    bool shared;  /* what is written to it is in the file; of a core file not known, and false */
     bool deleted; /* the file has no name any more */
     char *path;   /* as the kernel says it, without its " (deleted)"; "" where there is none */
 };

@@ -17,7 +17,7 @@ static bool is_of_file(const struct mapping *mapping, const struct mapping *firs
 
 static bool is_data(const struct mapping *mapping)
 {
-    return mapping->readable && mapping->writable;
+    return mapping->readable && mapping->writable && !mapping->shared;
 }
 
 /* Take up the next writable mappings, as one. */
@@ -74,12 +74,17 @@ static void pass_page(struct static_data *data)
     go_on(data, size < data->left ? size : data->left);
 }
 
-/* Pass the pages that cannot be read: a core file may claim very many, and have none of them. */
-static void pass_unreadable(const struct source *source, struct static_data *data)
+/*
+ * Pass the pages that cannot be read: a core file may claim very many, and have none of them. False where no other can
+ * be read either: the process has ended, or enough was read.
+ */
+static bool pass_unreadable(const struct source *source, struct static_data *data)
 {
     uint8_t byte;
-    while (data->left > 0 && source_read(source, data->at, &byte, 1) < 0)
+    int err = PYUNW_ERR_FAULT;
+    while (data->left > 0 && (err = source_read(source, data->at, &byte, 1)) == PYUNW_ERR_FAULT)
         pass_page(data);
+    return data->left == 0 || err == PYUNW_OK;
 }
 
 bool pyunw_static_data_next(const struct source *source, const struct mapping *first, struct static_data *data)
@@ -87,7 +92,8 @@ bool pyunw_static_data_next(const struct source *source, const struct mapping *f
     free(data->bytes);
     data->bytes = NULL;
     while (data->left > 0 || begin_run(source, first, data)) {
-        pass_unreadable(source, data);
+        if (!pass_unreadable(source, data))
+            return false;
         size_t most = data->left;
         if (most == 0)
             continue;

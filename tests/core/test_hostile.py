@@ -10,11 +10,15 @@ import re
 import resource
 import shutil
 import struct
+import subprocess
 import sys
 
+sys.path.insert(0, os.path.join(os.environ["PYUNWIND_SOURCE"], "tests", "support"))
+
+from compile import compile_program
 from cores import allow_cores, any_core, check, kernel_cores_note, run_core
-from dumping import finish
-from made import (NT_AUXV, NT_FILE, NT_PRSTATUS, PAGE, PT_NOTE, READABLE, WRITABLE, make_core, note, notes_of,
+from dumping import BUILD, finish
+from made import (NT_AUXV, NT_FILE, NT_PRSTATUS, PAGE, PT_NOTE, READABLE, WRITABLE, make_core, names, note, notes_of,
                   segments_of)
 
 CURRENT_SIGNAL, THREAD, FS_BASE = 12, 32, 112 + 8 * 21  # in struct elf_prstatus
@@ -89,6 +93,23 @@ def notes_again_and_again():
     check((status, output) == (1, "") and "no CPython" in errors or "is not Python" in errors, tried[-1], status, errors)
 
 
+def names_again():
+    """65,000 mappings of 32,500 files, each of them twice: behind all others the second time."""
+    tried.append("65,000 mappings")
+    count = 32500
+    entries = [(0x10000000 + number * 2 * PAGE, 0x10000000 + (number * 2 + 1) * PAGE, 0,
+                b"/nowhere/%d.so%s" % (number % count, b" (deleted)" * (number % 3 == 0))) for number in range(2 * count)]
+    with open("names.core", "wb") as file:
+        file.write(make_core(names(entries), [(0x1000, READABLE | WRITABLE, bytes(PAGE))]))
+    client = compile_program("core_client", os.path.join(os.path.dirname(os.path.abspath(__file__)), "client.c"),
+                             pyunwind=True, flags=["-L" + BUILD, "-lpyunwind-remote"])
+    done = subprocess.run([client, "names.core"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (30, 30)))
+    files = [line.split()[-1] for line in done.stdout.decode().splitlines() if line.startswith("file ")]
+    check(sorted(files) == sorted({"/nowhere/%d.so" % number for number in range(count)}), tried[-1], len(files), "files",
+          done.returncode, done.stderr[:300])
+
+
 def threads_without_signal(core, data):
     """100,000 threads, none of which had a signal."""
     tried.append("100,000 threads")
@@ -118,6 +139,7 @@ def main():
     orders_to_a_terminal(core, data)
     few_descriptors(any_core("default.core", "lock")[0])
     notes_again_and_again()
+    names_again()
     threads_without_signal(core, data)
     return finish("harmless: %s%s" % (", ".join(tried), kernel_cores_note()))
 

@@ -168,7 +168,7 @@ def check_life(what, program):
     stages = ["is not initialized yet", "is finalized"]
     if (what == "static, stripped" and MINOR < 10) or (what == "static, without sections" and MINOR < 13):
         # Nothing tells of it but what a running interpreter must be.
-        stages = ["is not Python", "has the texts of %d.%d.%d and no symbols" % sys.version_info[:3]]
+        stages = ["is not Python", "has the texts of %d.%d.%d and no symbol of its runtime" % sys.version_info[:3]]
     for stage in stages:
         if stage == stages[1]:
             program.next_line()
