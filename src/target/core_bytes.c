@@ -44,8 +44,9 @@ static bool is_as_in_file(const struct core_mapped *mapped, const struct mapping
         uint64_t at = has_base ? address - piece->base : mapping->offset;
         if (at >= begin && at < end)
             return false;
-        if (has_base && at<begin && * size> begin - at)
-            *size = (size_t)(begin - at);
+        uint64_t before = begin - at;
+        if (has_base && at < begin && before < *size)
+            *size = (size_t)before;
     }
     return true;
 }
