@@ -20,7 +20,7 @@ static bool read_headers(const struct source *source, pyunw_addr begin, Elf64_Ph
     Elf64_Ehdr header;
     if (source_read(source, begin, &header, sizeof header) < 0 || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
         header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_machine != OWN_ELF_MACHINE ||
-        header.e_phentsize != sizeof *segments || header.e_phnum > MANY_SEGMENTS)
+        header.e_phentsize != sizeof *segments || header.e_phnum == 0 || header.e_phnum > MANY_SEGMENTS)
         return false;
     *count = header.e_phnum;
     return source_read(source, begin + header.e_phoff, segments, *count * sizeof *segments) == 0;
@@ -36,7 +36,7 @@ static bool read_dynamic_section(struct dynamic *dynamic, pyunw_addr address, ui
 {
     Elf64_Dyn entries[MANY_ENTRIES];
     size_t count = size < sizeof entries ? (size_t)size / sizeof entries[0] : MANY_ENTRIES;
-    if (source_read(dynamic->source, address, entries, count * sizeof entries[0]) < 0)
+    if (count == 0 || source_read(dynamic->source, address, entries, count * sizeof entries[0]) < 0)
         return false;
     for (size_t n = 0; n < count; n++) {
         switch (entries[n].d_tag) {

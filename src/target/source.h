@@ -21,10 +21,10 @@ struct source {
     int (*look_ahead)(void *context, bool begin);
 };
 
-/* Copy size bytes from address, all or nothing; none are there whatever the address. */
+/* Copy size bytes from address, at least one, all or nothing. */
 static inline int source_read(const struct source *source, pyunw_addr address, void *buffer, size_t size)
 {
-    return size == 0 ? 0 : source->read(source->context, address, buffer, size);
+    return source->read(source->context, address, buffer, size);
 }
 
 #endif
