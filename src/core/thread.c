@@ -421,8 +421,11 @@ int pyunw_find_own_thread(const struct target *target, const struct memory *chos
         search = (struct own_search){.own_id = own_id};
         err = scan_interpreters(target, &memory, &search);
         pyunw_addr found = search.attached != 0 ? search.attached : search.with_frames;
-        /* Up to 3.11 the state of a thread that is being started has the pthread_t of the one that starts it. */
-        if (found == 0 && (!search.changed || n == TRIES - 1))
+        /*
+         * The state of a thread that is being started has no frames, and the pthread_t of the one that starts it until
+         * it begins: without frames only a scan to the end tells whose it is.
+         */
+        if (found == 0 && !search.changed)
             found = search.any;
         if (found != 0) {
             *tstate = found;
