@@ -136,8 +136,10 @@ int crash_snapshot_read(pid_t pid, const struct crash_wish *wish, struct crash_s
     struct snapshot *snapshot = &crash->snapshot;
     *crash = (struct crash_snapshot){0};
     int err = standing_begin_within(pid, wish->limit, &standing, message, message_size);
-    if (err < 0)
+    if (err < 0) {
+        process_info_free(&standing.before);
         return err;
+    }
     standing.native = wish->native;
     (void)process_info_read(pid, &snapshot->info);
     standing_tell_states(&standing, &snapshot->info);

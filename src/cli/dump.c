@@ -240,8 +240,9 @@ static void find_members(struct dump *dump, struct members *members, pid_t pid)
 
 static void read_member(struct member *member, bool with_locals)
 {
-    member->good = snapshot_read(member->pid, member->stands ? &member->standing : NULL, with_locals, &member->snapshot,
-                                 member->message, sizeof member->message);
+    const struct standing *standing = member->stands || member->not_stopped < 0 ? &member->standing : NULL;
+    member->good =
+        snapshot_read(member->pid, standing, with_locals, &member->snapshot, member->message, sizeof member->message);
     if (!member->good || member->not_stopped == 0)
         return;
     member->snapshot.native_error = member->not_stopped;
@@ -258,6 +259,8 @@ static void read_members(const struct dump *dump, struct members *members)
     }
     for (size_t n = 0; n < members->count; n++) {
         struct member *member = &members->list[n];
+        if (!member->stands)
+            process_info_free(&member->standing.before);
         if (!member->stands || standing_end(&member->standing, member->message, sizeof member->message))
             continue;
         member->good = false;

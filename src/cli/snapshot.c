@@ -282,12 +282,12 @@ static bool read_once(pid_t pid, const struct standing *standing, struct snapsho
                              .message_size = message_size,
                              .room = room,
                              .room_size = sizeof room};
+    bool stands = standing != NULL && standing->pause != NULL;
     message[0] = '\0';
     bool alive = process_info_read(pid, &snapshot->info);
     if (!alive && !has_ended_by(snapshot->info.error))
         return say_unread(snapshot, snapshot->info.error, message, message_size);
-    int err = standing != NULL ? pyunw_open_paused(&target, standing->pause, &options)
-                               : pyunw_open_pid(&target, pid, &options);
+    int err = stands ? pyunw_open_paused(&target, standing->pause, &options) : pyunw_open_pid(&target, pid, &options);
     snapshot->error = err;
     if (err < 0 && message[0] == '\0')
         (void)snprintf(message, message_size, "%s", pyunw_strerror(err));
@@ -299,9 +299,9 @@ static bool read_once(pid_t pid, const struct standing *standing, struct snapsho
     if (alive && standing != NULL)
         standing_tell_states(standing, &snapshot->info);
     if (alive) {
-        snapshot->list_error = snapshot_read_threads(&target, standing != NULL, snapshot);
+        snapshot->list_error = snapshot_read_threads(&target, stands, snapshot);
         native_ids_match(snapshot);
-        if (standing != NULL && standing->native)
+        if (stands && standing->native)
             snapshot->native_error = read_native(standing, &target, snapshot, message, message_size);
     }
     pyunw_close(&target);

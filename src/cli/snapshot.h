@@ -83,9 +83,9 @@ static inline bool is_crashed(const struct snapshot *snapshot, const struct thre
 }
 
 /*
- * Read a process, as it stands or, where standing is NULL, while it runs, the variables of its frames where that is
- * wanted: true, or false with a message of why, and what could be done. True with native_error is without native stacks
- * that were asked for, and the message of why. What was read is to be freed, also after false.
+ * Read a process, as it stands or, where standing is NULL or it does not, while it runs, the variables of its frames
+ * where that is wanted: true, or false with a message of why, and what could be done. True with native_error is without
+ * native stacks that were asked for, and the message of why. What was read is to be freed, also after false.
  */
 bool snapshot_read(pid_t pid, const struct standing *standing, bool with_locals, struct snapshot *snapshot,
                    char *message, size_t message_size);

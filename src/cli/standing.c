@@ -43,10 +43,8 @@ int standing_begin_within(pid_t pid, int limit, struct standing *standing, char 
     int err = pyunw_pause_process(pid, limit, &standing->pause, &options);
     if (err < 0 && message[0] == '\0')
         (void)snprintf(message, message_size, "%s", pyunw_strerror(err));
-    if (err < 0) {
+    if (err < 0)
         let_stops_through();
-        process_info_free(&standing->before);
-    }
     return err;
 }
 
@@ -70,10 +68,11 @@ bool standing_end(struct standing *standing, char *message, size_t message_size)
 
 void standing_tell_states(const struct standing *standing, struct process_info *info)
 {
+    char stirred = standing->pause != NULL ? 't' : 'R';
     for (size_t n = 0; n < info->task_count; n++) {
         struct task *task = &info->tasks[n];
         const struct task *before = process_info_task(&standing->before, (uint64_t)task->inner_id);
-        if (task->state != 't')
+        if (task->state != stirred)
             continue;
         /* One that was just started runs. Where not all could be looked at before, it may be any. */
         task->state = standing->before.error == 0 ? 'R' : '\0';

@@ -25,7 +25,7 @@ BATCH = 20000
 # Of a capture of some 20 frames, of which one of a thread that may run on reads all twice, and tries again; and of a
 # list of two threads. Without damage some 280, 560 and 40. A description takes at most 2,224 (docs/fuzzing.md), where what
 # is damaged is the way through a table; two words are damaged at once.
-MOST_READS, MOST_LIST_READS = {"image": 5000, "running": 50000}, 200
+MOST_READS, MOST_LIST_READS = {"image": 5000, "running": 10000}, 200
 # Of all variables, with what a dict that claims to be large is looked through for.
 MOST_ASK_READS = 1 << 20
 
