@@ -31,10 +31,7 @@ static enum str_of str_of_name(const char *name)
         {"BaseExceptionGroup", STR_OF_GROUP},
     };
     for (size_t n = 0; n < sizeof known / sizeof known[0]; n++) {
-        size_t length = 0;
-        while (known[n].name[length] != '\0')
-            length++;
-        if (memcmp(known[n].name, name, length + 1) == 0)
+        if (is_type_name(name, known[n].name))
             return (enum str_of)known[n].str_of;
     }
     return STR_UNKNOWN;

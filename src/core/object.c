@@ -124,10 +124,7 @@ static enum object_kind kind_of_name(const char *name)
         {"type", OBJECT_TYPE},
     };
     for (size_t n = 0; n < sizeof kinds / sizeof kinds[0]; n++) {
-        size_t length = 0;
-        while (kinds[n].name[length] != '\0')
-            length++;
-        if (memcmp(kinds[n].name, name, length + 1) == 0)
+        if (is_type_name(name, kinds[n].name))
             return (enum object_kind)kinds[n].kind;
     }
     return OBJECT_OTHER;

@@ -70,6 +70,16 @@ struct object_type {
     char name[TYPE_NAME_SIZE]; /* tp_name, or __qualname__ of a class: bytes, not checked to be UTF-8 */
 };
 
+/* Is a type's name this one? Both end with a NUL. */
+static inline bool is_type_name(const char *name, const char *wanted)
+{
+    while (*wanted != '\0' && *name == *wanted) {
+        name++;
+        wanted++;
+    }
+    return *name == *wanted;
+}
+
 /* Read a type whose address is given: 0; PYUNW_ERR_FAULT; PYUNW_ERR_CORRUPT where it cannot be one. */
 int pyunw_object_describe_type(struct object_reader *reader, struct object_type *type);
 
