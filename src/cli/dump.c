@@ -117,7 +117,6 @@ struct dump {
 /* One of the processes that are read together. */
 struct member {
     pid_t pid;
-    bool stands;
     struct standing standing;
     bool good;
     struct snapshot snapshot;
@@ -162,7 +161,6 @@ static void add_member(const struct dump *dump, struct members *members, pid_t p
         return;
     int err = standing_begin(pid, &member->standing, member->message, sizeof member->message);
     member->standing.native = dump->options->native;
-    member->stands = err == 0;
     /* Native stacks are only those of a process that stands; Python's can be had all the same. */
     if (err < 0 && !dump->options->pause) {
         member->not_stopped = err;
@@ -240,9 +238,8 @@ static void find_members(struct dump *dump, struct members *members, pid_t pid)
 
 static void read_member(struct member *member, bool with_locals)
 {
-    const struct standing *standing = member->stands || member->not_stopped < 0 ? &member->standing : NULL;
-    member->good =
-        snapshot_read(member->pid, standing, with_locals, &member->snapshot, member->message, sizeof member->message);
+    member->good = snapshot_read(member->pid, &member->standing, with_locals, &member->snapshot, member->message,
+                                 sizeof member->message);
     if (!member->good || member->not_stopped == 0)
         return;
     member->snapshot.native_error = member->not_stopped;
@@ -259,12 +256,12 @@ static void read_members(const struct dump *dump, struct members *members)
     }
     for (size_t n = 0; n < members->count; n++) {
         struct member *member = &members->list[n];
-        if (!member->stands)
+        if (member->standing.pause == NULL) {
             process_info_free(&member->standing.before);
-        if (!member->stands || standing_end(&member->standing, member->message, sizeof member->message))
-            continue;
-        member->good = false;
-        member->snapshot.error = PYUNW_ERR_TORN;
+        } else if (!standing_end(&member->standing, member->message, sizeof member->message)) {
+            member->good = false;
+            member->snapshot.error = PYUNW_ERR_TORN;
+        }
     }
     /* Symbols and debuginfo are read while they run again. */
     for (size_t n = 0; n < members->count; n++)

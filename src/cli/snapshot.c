@@ -282,7 +282,7 @@ static bool read_once(pid_t pid, const struct standing *standing, struct snapsho
                              .message_size = message_size,
                              .room = room,
                              .room_size = sizeof room};
-    bool stands = standing != NULL && standing->pause != NULL;
+    bool stands = standing->pause != NULL;
     message[0] = '\0';
     bool alive = process_info_read(pid, &snapshot->info);
     if (!alive && !has_ended_by(snapshot->info.error))
@@ -296,7 +296,7 @@ static bool read_once(pid_t pid, const struct standing *standing, struct snapsho
     (void)pyunw_target_describe(&target, &about);
     snapshot->version = about.version;
     snapshot->free_threaded = about.free_threaded;
-    if (alive && standing != NULL)
+    if (alive)
         standing_tell_states(standing, &snapshot->info);
     if (alive) {
         snapshot->list_error = snapshot_read_threads(&target, stands, snapshot);

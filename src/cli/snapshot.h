@@ -83,7 +83,7 @@ static inline bool is_crashed(const struct snapshot *snapshot, const struct thre
 }
 
 /*
- * Read a process, as it stands or, where standing is NULL or it does not, while it runs, the variables of its frames
+ * Read a process, as it stands or, where it does not, while it runs, the variables of its frames
  * where that is wanted: true, or false with a message of why, and what could be done. True with native_error is without
  * native stacks that were asked for, and the message of why. What was read is to be freed, also after false.
  */

@@ -12,7 +12,7 @@
 struct standing {
     pyunw_pause *pause;         /* NULL: it does not stand */
     bool native;                /* native stacks are wanted, too */
-    struct process_info before; /* what its threads did until then */
+    struct process_info before; /* what its threads did until then; empty where it was not to be stopped */
 };
 
 /*
