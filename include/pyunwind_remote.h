@@ -189,6 +189,9 @@ typedef struct {
     uint64_t missing_from;  /* where in the file they begin */
     const char *packed;     /* "zstd", "lz4" or "gzip", as it was compressed; NULL: it was not */
     int is_cut;             /* 1: what was compressed ends early, or is damaged from some place on */
+    /* errno of the last read of the core or of a mapped file that failed since it was loaded, as EIO of a disk that
+     * breaks; what it should have told is missing, here and in captures until now. 0: none has. */
+    int read_error;
 } pyunw_core_info;
 
 /**

@@ -112,6 +112,21 @@ static bool complain_of_core(const struct core_options *options, const pyunw_cor
     return info.is_cut || info.missing > 0 || info.thread_count == 0;
 }
 
+/* After all has been read: did a disk fail meanwhile? */
+static bool complain_of_reading(const struct core_options *options, const pyunw_core *core)
+{
+    pyunw_core_info info;
+    char why[256];
+    if (pyunw_core_describe(core, &info) < 0 || info.read_error == 0)
+        return false;
+    (void)snprintf(why, sizeof why,
+                   "it, or a file that was mapped, could not be read everywhere: %s; what was there "
+                   "is not shown",
+                   strerror(info.read_error));
+    complain(options->core, why);
+    return true;
+}
+
 static void complain_of_file(const pyunw_core_file *file)
 {
     char why[256];
@@ -232,7 +247,7 @@ static int dump_loaded(const struct core_options *options, const pyunw_core *cor
             status = CLI_INCOMPLETE;
     }
     snapshot_free(&snapshot);
-    return status;
+    return complain_of_reading(options, core) ? CLI_INCOMPLETE : status;
 }
 
 /* Each mapped file takes a descriptor, and a large program maps more than the 1,024 that are mostly given at first. */

@@ -113,12 +113,14 @@ struct pyunw_core {
     char *command;              /* the arguments, each ended by a NUL */
     size_t command_size;
     int executable; /* index in mapped; -1: not known */
+    int read_error; /* errno: a read of the core or of a mapped file has failed; 0: none */
+    int *trouble;   /* to that, which is not const with the core */
 };
 
 /* ---- core_bytes.c: bytes of the core file and of the memory that it is of ---- */
 
-/* Copy size bytes at offset of a file, all or nothing. Signal-safe. */
-bool pyunw_file_bytes(int fd, uint64_t offset, void *buffer, size_t size);
+/* Copy size bytes at offset of a file, the core's or a mapped one, all or nothing; an error is kept. Signal-safe. */
+bool pyunw_core_bytes(const pyunw_core *core, int fd, uint64_t offset, void *buffer, size_t size);
 
 /* Copy from what the core itself holds, all or nothing. Signal-safe. */
 int pyunw_core_read_dumped(const pyunw_core *core, pyunw_addr address, void *buffer, size_t size);

@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-bool pyunw_file_bytes(int fd, uint64_t offset, void *buffer, size_t size)
+bool pyunw_core_bytes(const pyunw_core *core, int fd, uint64_t offset, void *buffer, size_t size)
 {
     uint8_t *out = buffer;
     int saved = errno;
@@ -17,6 +17,8 @@ bool pyunw_file_bytes(int fd, uint64_t offset, void *buffer, size_t size)
         ssize_t n = offset <= INT64_MAX ? pread(fd, out, size, (off_t)offset) : 0;
         if (n < 0 && errno == EINTR)
             continue;
+        if (n < 0)
+            __atomic_store_n(core->trouble, errno, __ATOMIC_RELAXED);
         if (n <= 0)
             break;
         out += n;
@@ -86,7 +88,8 @@ static int read_bytes(const pyunw_core *core, pyunw_addr address, uint8_t *out, 
         int fd = -1;
         uint64_t offset = 0;
         size_t here = size;
-        if (!find_bytes(core, address, dumped_only, &fd, &offset, &here) || !pyunw_file_bytes(fd, offset, out, here))
+        if (!find_bytes(core, address, dumped_only, &fd, &offset, &here) ||
+            !pyunw_core_bytes(core, fd, offset, out, here))
             return PYUNW_ERR_FAULT;
         address += here;
         out += here;

@@ -77,8 +77,8 @@ static int check_header(const pyunw_core *core, const pyunw_core_options *option
 {
     Elf64_Ehdr header = {.e_type = ET_NONE};
     size_t size = core->size < sizeof header ? (size_t)core->size : sizeof header;
-    if (!pyunw_file_bytes(core->fd, 0, &header, size))
-        return pyunw_core_refuse(options, PYUNW_ERR_SYSTEM, "%s cannot be read", core->path);
+    if (!pyunw_core_bytes(core, core->fd, 0, &header, size))
+        return pyunw_core_refuse(options, PYUNW_ERR_SYSTEM, "%s cannot be read: it has become shorter", core->path);
     if (size < SELFMAG || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
         return refuse_other_file(core, options, (const uint8_t *)&header, size);
     if (size < sizeof(Elf32_Ehdr))
@@ -158,6 +158,19 @@ static void drop_overlaps(pyunw_core *core)
     core->segment_count = kept;
 }
 
+static int refuse_segments(const pyunw_core *core, const pyunw_core_options *options)
+{
+    Elf64_Ehdr header = {.e_type = ET_NONE};
+    bool known = pyunw_core_bytes(core, core->fd, 0, &header, sizeof header) && header.e_phoff <= core->size;
+    uint64_t room = known ? core->size - header.e_phoff : 0;
+    if (!known || (uint64_t)header.e_phnum * header.e_phentsize > room)
+        return pyunw_core_refuse(options, PYUNW_ERR_FAULT,
+                                 "%s has %" PRIu64 " bytes, and ends before the table of its segments", core->path,
+                                 core->size);
+    return pyunw_core_refuse(options, PYUNW_ERR_SYSTEM, "the table of the segments of %s cannot be read, or is damaged",
+                             core->path);
+}
+
 int pyunw_core_read_headers(pyunw_core *core, const pyunw_core_options *options)
 {
     enum { MANY_SEGMENTS = 1 << 20 };
@@ -171,9 +184,7 @@ int pyunw_core_read_headers(pyunw_core *core, const pyunw_core_options *options)
     core->elf = elf_begin(core->fd, ELF_C_READ, NULL);
     if (core->elf == NULL || elf_getphdrnum(core->elf, &count) != 0 || count > MANY_SEGMENTS ||
         (count > 0 && gelf_getphdr(core->elf, 0, &header) == NULL))
-        return pyunw_core_refuse(options, PYUNW_ERR_FAULT,
-                                 "%s has %" PRIu64 " bytes, and ends before the table of its segments", core->path,
-                                 core->size);
+        return refuse_segments(core, options);
     core->segments = calloc(count + 1, sizeof *core->segments);
     if (core->segments == NULL)
         return pyunw_core_refuse(options, PYUNW_ERR_SYSTEM, "no memory for %zu segments", count);

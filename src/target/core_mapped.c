@@ -60,7 +60,7 @@ static bool has_same_headers(const pyunw_core *core, const struct core_mapped *m
         memcpy(&header, head, sizeof header);
         uint64_t end = header.e_phoff + (uint64_t)header.e_phnum * header.e_phentsize;
         same = header.e_phoff <= sizeof there && end <= size && end <= sizeof there &&
-               pyunw_file_bytes(fd, 0, there, sizeof header > end ? sizeof header : (size_t)end) &&
+               pyunw_core_bytes(core, fd, 0, there, sizeof header > end ? sizeof header : (size_t)end) &&
                memcmp(head, there, sizeof header) == 0 &&
                memcmp(head + header.e_phoff, there + header.e_phoff, (size_t)(end - header.e_phoff)) == 0;
     }

@@ -42,7 +42,7 @@ static struct core_thread *add_thread(pyunw_core *core)
 static void take_thread(pyunw_core *core, const struct note *note)
 {
     struct elf_prstatus status;
-    if (note->size < sizeof status || !pyunw_file_bytes(core->fd, note->at, &status, sizeof status))
+    if (note->size < sizeof status || !pyunw_core_bytes(core, core->fd, note->at, &status, sizeof status))
         return;
     struct core_thread *thread = add_thread(core);
     if (thread == NULL)
@@ -62,7 +62,7 @@ static void take_thread_pointer(pyunw_core *core, const struct note *note)
 {
     uint64_t pointer = 0;
     if (core->thread_count == 0 || note->size < sizeof pointer ||
-        !pyunw_file_bytes(core->fd, note->at, &pointer, sizeof pointer))
+        !pyunw_core_bytes(core, core->fd, note->at, &pointer, sizeof pointer))
         return;
     core->threads[core->thread_count - 1].pointer = pointer;
     core->threads[core->thread_count - 1].has_pointer = true;
@@ -74,7 +74,7 @@ static void take_signal(pyunw_core *core, const struct note *note)
     if (core->has_signal_info || core->thread_count == 0 || core->threads[core->thread_count - 1].signal == 0 ||
         note->size < sizeof core->signal_info)
         return;
-    core->has_signal_info = pyunw_file_bytes(core->fd, note->at, &core->signal_info, sizeof core->signal_info);
+    core->has_signal_info = pyunw_core_bytes(core, core->fd, note->at, &core->signal_info, sizeof core->signal_info);
 }
 
 /* ---- The process ---- */
@@ -83,7 +83,7 @@ static void take_process(pyunw_core *core, const struct note *note)
 {
     if (core->has_process || note->size < sizeof core->process)
         return;
-    core->has_process = pyunw_file_bytes(core->fd, note->at, &core->process, sizeof core->process);
+    core->has_process = pyunw_core_bytes(core, core->fd, note->at, &core->process, sizeof core->process);
 }
 
 static void take_auxiliary_vector(pyunw_core *core, const struct note *note)
@@ -93,7 +93,7 @@ static void take_auxiliary_vector(pyunw_core *core, const struct note *note)
         return;
     core->has_vector = true;
     for (uint64_t at = 0; at + sizeof entry <= note->size && at < LONG_VECTOR; at += sizeof entry) {
-        if (!pyunw_file_bytes(core->fd, note->at + at, &entry, sizeof entry) || entry.a_type == AT_NULL)
+        if (!pyunw_core_bytes(core, core->fd, note->at + at, &entry, sizeof entry) || entry.a_type == AT_NULL)
             return;
         if (entry.a_type == AT_PHDR) {
             core->headers = entry.a_un.a_val;
@@ -152,7 +152,7 @@ static void take_names(pyunw_core *core, const struct note *note)
     if (core->name_note != NULL || note->size < 16 || note->size > LONG_NAMES)
         return;
     core->name_note = malloc((size_t)note->size);
-    if (core->name_note != NULL && pyunw_file_bytes(core->fd, note->at, core->name_note, (size_t)note->size))
+    if (core->name_note != NULL && pyunw_core_bytes(core, core->fd, note->at, core->name_note, (size_t)note->size))
         parse_names(core, core->name_note, (size_t)note->size);
 }
 
@@ -207,14 +207,14 @@ static void read_segment(pyunw_core *core, uint64_t at, uint64_t size, int *left
     uint64_t end = at + size < at ? UINT64_MAX : at + size;
     for (; *left > 0 && at <= end && sizeof head <= end - at; (*left)--) {
         char owner[6 + 1] = ""; /* with an end of its own */
-        if (!pyunw_file_bytes(core->fd, at, &head, sizeof head))
+        if (!pyunw_core_bytes(core, core->fd, at, &head, sizeof head))
             return;
         /* Whoever writes a core owns its notes: zeros are no notes, but a hole in a damaged file. */
         if (head.n_namesz == 0)
             return;
         at += sizeof head;
         struct note note = {head.n_type, at + padded(head.n_namesz), head.n_descsz};
-        bool short_name = head.n_namesz < sizeof owner && pyunw_file_bytes(core->fd, at, owner, head.n_namesz);
+        bool short_name = head.n_namesz < sizeof owner && pyunw_core_bytes(core, core->fd, at, owner, head.n_namesz);
         if (note.at > end || note.size > end - note.at)
             return;
         at = note.at + padded(head.n_descsz);

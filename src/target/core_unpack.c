@@ -163,10 +163,10 @@ static const struct format {
     {"gzip", {0x1f, 0x8b}, 2, unpack_gzip},
 };
 
-static const struct format *find_format(int fd)
+static const struct format *find_format(const pyunw_core *core)
 {
     uint8_t head[4];
-    if (!pyunw_file_bytes(fd, 0, head, sizeof head))
+    if (!pyunw_core_bytes(core, core->fd, 0, head, sizeof head))
         return NULL;
     for (size_t n = 0; n < sizeof formats / sizeof formats[0]; n++) {
         if (memcmp(head, formats[n].magic, formats[n].magic_size) == 0)
@@ -218,7 +218,7 @@ static int unpack(pyunw_core *core, const struct format *format, struct stream *
 
 int pyunw_core_unpack(pyunw_core *core, const pyunw_core_options *options)
 {
-    const struct format *format = find_format(core->fd);
+    const struct format *format = find_format(core);
     if (format == NULL)
         return PYUNW_OK;
     const char *folder = temporary_folder();

@@ -91,7 +91,10 @@ int pyunw_load_core(const char *path, pyunw_core **core, const pyunw_core_option
         return pyunw_core_refuse(options, PYUNW_ERR_SYSTEM, "no memory to load %s", path);
     made->fd = -1;
     made->executable = -1;
+    made->trouble = &made->read_error;
     int err = load(made, path, options);
+    if (err < 0 && *made->trouble != 0)
+        err = pyunw_core_refuse(options, PYUNW_ERR_SYSTEM, "%s cannot be read: %s", path, strerror(*made->trouble));
     if (err < 0)
         pyunw_unload_core(made);
     else
@@ -163,6 +166,7 @@ int pyunw_core_describe(const pyunw_core *core, pyunw_core_info *info)
         .missing_from = core->missing_from,
         .packed = core->packed,
         .is_cut = core->is_cut,
+        .read_error = __atomic_load_n(core->trouble, __ATOMIC_RELAXED),
     };
     if (crashed == NULL)
         return PYUNW_OK;
