@@ -238,6 +238,12 @@ bool has_ended_by(int error)
 }
 
 /* What has ended since the list was read is none of the tasks. False where one is missing for another reason. */
+static bool lose_task(struct process_info *info, int error)
+{
+    info->lost_tasks = true;
+    return has_ended_by(error);
+}
+
 static bool take_task(struct process_info *info, DIR *folder, const char *name, struct open_files *files, bool renumber,
                       size_t *room)
 {
@@ -245,10 +251,10 @@ static bool take_task(struct process_info *info, DIR *folder, const char *name, 
     if (task.id <= 0)
         return true;
     if (!read_task(dirfd(folder), name, files, &task))
-        return has_ended_by(errno);
+        return lose_task(info, errno);
     task.inner_id = renumber ? read_inner_id(info->pid, task.id) : task.id;
     if (task.inner_id == 0)
-        return has_ended_by(errno);
+        return lose_task(info, errno);
     return add_task(info, room, &task);
 }
 

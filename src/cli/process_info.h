@@ -30,6 +30,7 @@ struct process_info {
     char *control_group; /* its path; NULL: unknown */
     struct task *tasks;
     size_t task_count;
+    bool lost_tasks; /* one that was listed could not be looked at any more: it has ended, as far as is known */
     int error; /* errno: why something above is missing, ENOENT or ESRCH where the process has ended; 0: nothing is */
 };
 

@@ -74,8 +74,8 @@ void standing_tell_states(const struct standing *standing, struct process_info *
         const struct task *before = process_info_task(&standing->before, (uint64_t)task->inner_id);
         if (task->state != stirred)
             continue;
-        /* One that was just started runs. Where not all could be looked at before, it may be any. */
-        task->state = standing->before.error == 0 ? 'R' : '\0';
+        /* One that was just started runs. Where not all could be looked at before, it may be one of these. */
+        task->state = standing->before.error == 0 && !standing->before.lost_tasks ? 'R' : '\0';
         if (before != NULL)
             task->state = before->state;
     }
