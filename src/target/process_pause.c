@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -51,11 +52,14 @@ static bool is_held(const struct pyunw_pause *pause, pid_t task)
     return false;
 }
 
-static bool has_ended(pid_t task)
+/* Who is taken for ended is not waited for: that its file in /proc cannot be opened is not enough. */
+static bool has_ended(const struct pyunw_pause *pause, pid_t task)
 {
     struct process_status status;
     int err = pyunw_process_status_read(task, &status);
-    return err == PYUNW_ERR_NO_PROCESS || (err == PYUNW_OK && (status.state == 'Z' || status.state == 'X'));
+    if (err == PYUNW_ERR_NO_PROCESS)
+        return syscall(SYS_tgkill, pause->pid, task, 0) != 0 && errno == ESRCH;
+    return err == PYUNW_OK && (status.state == 'Z' || status.state == 'X');
 }
 
 /* The signal that a standing task is to go on with, mostly 0; -1: it does not stand. */
@@ -98,7 +102,7 @@ static int seize(struct pyunw_pause *pause, pid_t task)
         pause->room = more;
     }
     if (ptrace(PTRACE_SEIZE, task, 0, 0) != 0)
-        return errno == ESRCH || has_ended(task) ? 0 : refuse_seizing(pause, task);
+        return errno == ESRCH || has_ended(pause, task) ? 0 : refuse_seizing(pause, task);
     pause->tasks[pause->count++] = task;
     (void)ptrace(PTRACE_INTERRUPT, task, 0, 0); /* fails where it has ended */
     return 1;
@@ -145,7 +149,7 @@ static int seize_new(struct pyunw_pause *pause)
 static pid_t first_running(const struct pyunw_pause *pause)
 {
     for (size_t n = 0; n < pause->count; n++) {
-        if (signal_of_stop(pause->tasks[n]) < 0 && !has_ended(pause->tasks[n]))
+        if (signal_of_stop(pause->tasks[n]) < 0 && !has_ended(pause, pause->tasks[n]))
             return pause->tasks[n];
     }
     return 0;
