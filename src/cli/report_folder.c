@@ -115,14 +115,25 @@ static bool is_to_go(const struct report_entry *entry, size_t rank, const struct
 }
 
 /* Is it a regular file of this user, which nobody works on? */
-static bool is_ours(const struct report_folder *folder, const struct report_entry *entry, time_t now)
+static bool is_ours(const struct report_entry *entry, const struct stat *about, time_t now)
+{
+    if (!S_ISREG(about->st_mode) || about->st_uid != geteuid())
+        return false;
+    return entry->name.kind == REPORT_FINISHED || difftime(now, about->st_mtime) > IN_WORK_SECONDS;
+}
+
+/* 0; an errno: it should go, and stays. One that is gone is as it should be. */
+static int remove_entry(FILE *out, const struct report_folder *folder, const struct report_entry *entry, time_t now)
 {
     struct stat about;
     if (fstatat(folder->fd, entry->file, &about, AT_SYMLINK_NOFOLLOW) != 0)
-        return false;
-    if (!S_ISREG(about.st_mode) || about.st_uid != geteuid())
-        return false;
-    return entry->name.kind == REPORT_FINISHED || difftime(now, about.st_mtime) > IN_WORK_SECONDS;
+        return errno == ENOENT ? 0 : errno;
+    if (!is_ours(entry, &about, now))
+        return 0;
+    if (unlinkat(folder->fd, entry->file, 0) != 0)
+        return errno;
+    (void)fprintf(out, "removed %s\n", entry->file);
+    return 0;
 }
 
 bool report_folder_prune(FILE *out, const struct report_folder *folder, const struct prune_wish *wish,
@@ -133,16 +144,11 @@ bool report_folder_prune(FILE *out, const struct report_folder *folder, const st
     bool good = true;
     for (size_t n = 0; n < folder->count; n++) {
         const struct report_entry *entry = &folder->entries[n];
-        bool to_go = is_to_go(entry, rank, wish, now) && is_ours(folder, entry, now);
+        int error = is_to_go(entry, rank, wish, now) ? remove_entry(out, folder, entry, now) : 0;
         rank += entry->name.kind != REPORT_TEMPORARY;
-        if (!to_go)
-            continue;
-        if (unlinkat(folder->fd, entry->file, 0) == 0) {
-            (void)fprintf(out, "removed %s\n", entry->file);
-        } else {
-            complain(entry->file, strerror(errno));
-            good = false;
-        }
+        if (error != 0)
+            complain(entry->file, strerror(error));
+        good = good && error == 0;
     }
     return good;
 }
