@@ -17,6 +17,7 @@ ERRORS = {
     "write": ["ENOSPC", "EIO", "EINTR", "EPIPE", "EDQUOT", "EFBIG", "EAGAIN", "short"],
     "pwrite64": ["ENOSPC", "EIO", "EINTR", "EDQUOT"],
     "writev": ["ENOSPC", "EIO", "EINTR", "EPIPE"],
+    "close": ["EIO", "EINTR", "ENOSPC", "EDQUOT"],
     "close_range": ["ENOSYS"],
     "lseek": ["ESPIPE", "EINVAL"],
     "fstat": ["EIO", "ENOMEM"],
@@ -133,7 +134,6 @@ ERRORS = {
 # With the reason.
 NOT_FAILED = {
     "fcntl_flags": "F_GETFD, F_SETFD and F_GETFL cannot fail for a descriptor that is open",
-    "close": "Linux closes the descriptor whatever it answers, and a call that is not made leaves it open",
     "rt_sigprocmask": "cannot fail with a way that there is",
     "brk": "its result is the break, never an error: the C library then goes on with mmap(2), which fails here",
     "getpid": "cannot fail",

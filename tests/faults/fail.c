@@ -6,6 +6,7 @@
  * LOG    what there was to tell is written to this file, a line each:
  *            call PROCESS PROGRAM PART NUMBER NTH ARGUMENT0 ARGUMENT1   a call, where no FAULT is given
  *            hit                                                       the call was made, and failed
+ *            twice FD                                                  a descriptor that was closed is closed again
  *            ended STATUS                                              of wait(2)
  *            late                                                      it was killed: it took more than the limit
  *            left COUNT                                                processes that were there after its end
@@ -20,6 +21,7 @@
  * A seccomp filter (SECCOMP_RET_USER_NOTIF) holds each call until this program says what becomes of it; that holds for
  * all processes that the command starts, whatever they execute, and they may trace and be traced as they like.
  */
+#include "closed.h"
 #include "filter.h"
 #include "half.h"
 
@@ -45,8 +47,9 @@
 #define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
 #endif
 
-enum { CALLS = 512, PROCESSES = 64, PROGRAM_SIZE = 64, GRACE_MS = 5000 };
+enum { CALLS = 512, PROCESSES = 64, PROGRAM_SIZE = 64, GRACE_MS = 5000, COLLECT_MS = 200 };
 enum part { OWN, LOADER };
+enum kind { FAILS, SHORT, DIES, GONE };
 
 struct process {
     pid_t pid;
@@ -68,8 +71,10 @@ struct fault {
     int number;
     unsigned nth;
     bool and_later;
-    bool is_short;
+    enum kind kind;
     int result;
+    pid_t victim; /* 0: the process with the index */
+    int victim_index;
 };
 
 static struct process processes[PROCESSES];
@@ -168,6 +173,24 @@ static void learn_program(struct process *process)
 
 /* ---- A call ---- */
 
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* It is below this program, which is a subreaper: no stranger with a number that was free again. */
+static bool is_ours(pid_t pid)
+{
+    for (int n = 0; n < 64 && pid > 1; n++) {
+        if (pid == getpid())
+            return true;
+        pid = status_number(pid, "PPid:\t");
+    }
+    return false;
+}
+
 static bool is_the_fault(const struct process *process, enum part part, int number, unsigned nth)
 {
     return fault.given && fault.index == process->index && fault.part == part && fault.number == number &&
@@ -175,7 +198,7 @@ static bool is_the_fault(const struct process *process, enum part part, int numb
 }
 
 /* It has none of the errors that there may be: what does not wait is not interrupted. */
-static bool is_exempt(const struct seccomp_data *call)
+static bool is_exempt(pid_t task, const struct seccomp_data *call)
 {
     switch (call->nr) {
     case SYS_futex:
@@ -186,6 +209,8 @@ static bool is_exempt(const struct seccomp_data *call)
         return (call->args[3] & WNOHANG) != 0;
     case SYS_ptrace: /* they fail only where the tracee has died, which cannot be pretended */
         return call->args[0] == PTRACE_CONT || call->args[0] == PTRACE_DETACH || call->args[0] == PTRACE_INTERRUPT;
+    case SYS_close: /* what is not open is not closed */
+        return !is_open_descriptor(task, (int)call->args[0]);
     default:
         return false;
     }
@@ -202,7 +227,9 @@ static bool count_call(const struct seccomp_notif *call)
         process->counts = marked = call->data.args[1] != 0;
         return false;
     }
-    if (!process->counts || is_exempt(&call->data))
+    if (closed_twice(process->pid, &call->data))
+        fprintf(report, "twice %d\n", (int)call->data.args[0]);
+    if (!process->counts || is_exempt((pid_t)call->pid, &call->data))
         return false;
     if (!process->is_known)
         learn_program(process);
@@ -226,6 +253,64 @@ static bool count_call(const struct seccomp_notif *call)
     return is_the_fault(process, part, number, nth);
 }
 
+/* A letter of its state, or 0 where there is no such process, and whether it is traced. */
+static char state_of(pid_t pid, bool *is_traced)
+{
+    char path[64];
+    char line[256];
+    char state = 0;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    FILE *file = fopen(path, "re");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        if (strncmp(line, "State:\t", 7) == 0)
+            state = line[7];
+    }
+    if (file != NULL)
+        fclose(file);
+    *is_traced = status_number(pid, "TracerPid:\t") != 0;
+    return state;
+}
+
+/* One that is traced is not waited for by its parent until the tracer has done so, and may stand at its end until then.
+ */
+static void end_victim(void)
+{
+    pid_t pid = fault.victim;
+    for (size_t n = 0; pid == 0 && n < process_count; n++) {
+        if (processes[n].has_index && processes[n].index == fault.victim_index && is_ours(processes[n].pid))
+            pid = processes[n].pid;
+    }
+    if (pid == 0 || kill(pid, SIGKILL) != 0)
+        return;
+    int64_t deadline = now_ms() + (fault.kind == GONE ? COLLECT_MS : GRACE_MS);
+    bool is_traced = false;
+    char state = state_of(pid, &is_traced);
+    while (state != 0 && now_ms() < deadline && (state != 't' || !is_traced) &&
+           (state != 'Z' || (fault.kind == GONE && !is_traced))) {
+        usleep(100);
+        state = state_of(pid, &is_traced);
+    }
+}
+
+static void fail_call(int listener, const struct seccomp_notif *call, struct seccomp_notif_resp *response)
+{
+    pid_t owner = find_process((pid_t)call->pid)->pid;
+    if (fault.kind == DIES || fault.kind == GONE) {
+        if (!hit)
+            end_victim();
+        return;
+    }
+    response->flags = 0;
+    response->error = fault.result;
+    if (fault.kind == SHORT) {
+        int64_t half = do_half(call, owner);
+        response->error = half > 0 ? 0 : (int)half;
+        response->val = half > 0 ? half : 0;
+    } else if (call->data.nr == SYS_close && !do_close(listener, call, owner)) {
+        die("a descriptor cannot be replaced");
+    }
+}
+
 static void answer(int listener)
 {
     struct seccomp_notif call;
@@ -234,10 +319,7 @@ static void answer(int listener)
         return; /* it has been killed meanwhile */
     struct seccomp_notif_resp response = {.id = call.id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE};
     if (count_call(&call)) {
-        int64_t half = fault.is_short ? do_half(&call, find_process((pid_t)call.pid)->pid) : 0;
-        response.flags = 0;
-        response.error = half > 0 ? 0 : fault.is_short ? (int)half : fault.result;
-        response.val = half > 0 ? half : 0;
+        fail_call(listener, &call, &response);
         if (!hit)
             fprintf(report, "hit\n");
         hit = true;
@@ -246,17 +328,6 @@ static void answer(int listener)
 }
 
 /* ---- The end ---- */
-
-/* It is below this program, which is a subreaper: no stranger with a number that was free again. */
-static bool is_ours(pid_t pid)
-{
-    for (int n = 0; n < 64 && pid > 1; n++) {
-        if (pid == getpid())
-            return true;
-        pid = status_number(pid, "PPid:\t");
-    }
-    return false;
-}
 
 static int count_left(bool end_them)
 {
@@ -271,13 +342,6 @@ static int count_left(bool end_them)
             (void)kill(processes[n].pid, SIGKILL);
     }
     return left;
-}
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 static void serve(int listener, pid_t command, int64_t limit_ms)
@@ -336,8 +400,16 @@ static bool read_fault(const char *text)
     fault.part = strcmp(part, "loader") == 0 ? LOADER : OWN;
     fault.nth = (unsigned)strtoul(nth, NULL, 10);
     fault.and_later = strchr(nth, '+') != NULL;
-    fault.is_short = strcmp(result, "short") == 0;
+    fault.kind = strcmp(result, "short") == 0      ? SHORT
+                 : strncmp(result, "dies", 4) == 0 ? DIES
+                 : strncmp(result, "gone", 4) == 0 ? GONE
+                                                   : FAILS;
     fault.result = (int)strtol(result, NULL, 10);
+    if (fault.kind == DIES || fault.kind == GONE) {
+        int number = (int)strtol(result + 5, NULL, 10);
+        fault.victim = result[4] == '/' ? number : 0;
+        fault.victim_index = number;
+    }
     return true;
 }
 
@@ -393,7 +465,7 @@ int main(int count, char **arguments)
     if (strcmp(arguments[at], "--") != 0 && !read_fault(arguments[at++]))
         die("no fault");
     report = fopen(arguments[1], "we");
-    if (report == NULL)
+    if (report == NULL || !prepare_closing(arguments[1]))
         die(arguments[1]);
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     marked = strcmp(arguments[3], "start") == 0;

@@ -30,8 +30,9 @@ from compile import COMPILER, compile_program, compile_shared  # noqa: E402
 COMMAND = os.path.join(BUILD, "pyunwind")
 LIMIT = int(os.environ.get("FAULTS_LIMIT", "60"))  # seconds of one run: then it hangs. The longest limit of pyunwind's own is 10
 FILTER = "-DFILTER=%d" % zlib.crc32(  # other headers make other programs
-    b"".join(open(os.path.join(HERE, name), "rb").read() for name in ("filter.h", "half.h")))
-FAIL = compile_program("fail", os.path.join(HERE, "fail.c"), os.path.join(HERE, "half.c"), flags=["-I" + HERE, FILTER])
+    b"".join(open(os.path.join(HERE, name), "rb").read() for name in ("filter.h", "half.h", "closed.h")))
+FAIL = compile_program("fail", os.path.join(HERE, "fail.c"), os.path.join(HERE, "half.c"),
+                       os.path.join(HERE, "closed.c"), flags=["-I" + HERE, FILTER])
 BEGIN = compile_shared("libbegin", os.path.join(HERE, "begin.c"), flags=["-I" + HERE, FILTER])
 
 Call = collections.namedtuple("Call", "process program part name nth")
@@ -53,7 +54,7 @@ class Run:
 
     def __init__(self, fault):
         self.fault = fault  # None, or text for messages
-        self.hit = self.late = False
+        self.hit = self.late = self.twice = False
         self.status = None  # of wait(2)
         self.left = 0  # processes
         self.calls = []
@@ -72,13 +73,16 @@ class Run:
 
 
 def run(command, mark="start", call=None, error=None, environment=None, limit=LIMIT, cwd=None):
-    """error: the name of an errno, `short`, or either with a + behind it: also of all later calls of this name."""
+    """
+    error: the name of an errno, `short`, or either with a + behind it: also of all later calls of this name. Or
+    `dies/PID`, `gone/PID`, `dies#PROCESS` (fail.c).
+    """
     log = os.path.join(os.getcwd(), "fail.log")
     arguments = [FAIL, log, str(limit), mark]
     fault = None
     if call is not None:
         name = error.rstrip("+")
-        number = "short" if name == "short" else str(-getattr(errno, name))
+        number = name if name.startswith(("short", "dies", "gone")) else str(-getattr(errno, name))
         fault = "%d:%s:%s:%s:%d%s %s" % (call + ("+" if error.endswith("+") else "", name))
         arguments.append("%d:%s:%s:%d:%d%s:%s" % (call.process, call.program, call.part, NUMBERS[call.name], call.nth,
                                                   "+" if error.endswith("+") else "", number))
@@ -107,6 +111,8 @@ def take_line(result, words):
         result.calls.append(Call(int(words[1]), words[2], words[3], name, int(words[5])))
     elif words[0] == "hit":
         result.hit = True
+    elif words[0] == "twice":
+        result.twice = True
     elif words[0] == "late":
         result.late = True
     elif words[0] == "ended":
@@ -172,11 +178,10 @@ def share():
     return (known.index(own) * THIRD, len(known) * THIRD) if own in known else (0, 1)
 
 
-def faults(calls):
-    """This interpreter's share of all_faults(); in another order each time where there is not time for all."""
+def own_share(possible):
+    """This interpreter's; in another order each time where there is not time for all."""
     mine, count = share()
-    mine = [fault for number, fault in enumerate(all_faults(calls, ALL, "all" if ALL else "one"))
-            if number % count == mine]
+    mine = [fault for number, fault in enumerate(possible) if number % count == mine]
     until = float(os.environ.get("FAULTS_UNTIL", "inf"))
     if until != float("inf"):
         random.Random(int(time.time())).shuffle(mine)
@@ -186,6 +191,15 @@ def faults(calls):
             return
         if not only or call.name in only or error in only:
             yield call, error
+
+
+def faults(calls):
+    return own_share(all_faults(calls, ALL, "all" if ALL else "one"))
+
+
+def endings(calls, victim):
+    """(call, error): before it the victim (fail.c) is killed."""
+    return own_share((call, victim) for call in chosen_occurrences(calls, ALL) if call.part == "own")
 
 
 def all_faults(calls, every, errors):
@@ -249,8 +263,17 @@ class Judged:
     """
 
     def each(self, calls):
-        for call, error in faults(calls):
+        self.each_of(faults(calls))
+
+    def each_named(self, calls, name, error, step=1):
+        """Whatever the share: what has gone wrong once."""
+        named = [call for call in calls if call.name == name and call.part == "own"]
+        self.each_of((call, error) for call in named[::step])
+
+    def each_of(self, faults):
+        for call, error in faults:
             done = self.run(call, error)
+            self.tally.check(not done.twice or call.part == "loader", self.what, "closes a descriptor twice:", done.describe())
             self.tally.add(self.row_of(call), done, self.judge(done) if done.hit else "not reached")
 
     def row_of(self, call):

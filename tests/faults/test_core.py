@@ -21,7 +21,7 @@ SUBJECT = os.path.join(SOURCE, "tests", "dump", "subject.py")
 
 class Cores(faults.Judged):
     def __init__(self, tally, core, options):
-        self.tally, self.what = tally, "core " + " ".join(options)
+        self.tally, self.what, self.options = tally, "core " + " ".join(options), options
         self.command = [faults.COMMAND, "core", "--json"] + options + [core]
         self.reference = None
 
@@ -51,6 +51,8 @@ class Cores(faults.Judged):
         self.tally.check(self.reference.code() in (0, 1) and self.reference.output.endswith(b"}\n") and not unknown,
                          self.what, "without a failure:", unknown, self.reference.describe())
         self.each(self.reference.calls)
+        if not self.options:
+            self.each_named(self.reference.calls, "pread64", "EIO", 16)
 
 
 def body(tally):

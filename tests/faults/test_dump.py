@@ -89,6 +89,8 @@ class Dumps(faults.Judged):
         self.tally.check(self.reference.code() == 0 and not unknown, self.what, "calls without a line in calls.py:",
                          unknown, self.reference.describe())
         self.each(self.reference.calls)
+        if "--pause" in self.way:
+            self.each_named(self.reference.calls, "openat", "ENOENT")
 
 
 def body(tally):

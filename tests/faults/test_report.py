@@ -76,6 +76,8 @@ class Reports(faults.Judged):
         self.tally.check(self.reference.code() == 0 and self.reference.output and not unknown, self.what,
                          "without a failure:", unknown, self.reference.describe())
         self.each(self.reference.calls)
+        if "--prune" in self.what:
+            self.each_named(self.reference.calls, "newfstatat", "EACCES")
 
 
 def body(tally):
