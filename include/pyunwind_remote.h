@@ -141,8 +141,8 @@ typedef struct {
  *                 size that is too small.
  * @return 0; PYUNW_ERR_ARGUMENT, also for what is no core file, and an executable that is not the core's (the message
  *         shows both build ids); PYUNW_ERR_UNSUPPORTED for the core of a 32-bit program or another architecture;
- *         PYUNW_ERR_FAULT where nothing of the process's memory is in it; PYUNW_ERR_PERMISSION;
- *         PYUNW_ERR_SYSTEM where the file cannot be opened, or there is no room to unpack it, or no memory.
+ *         PYUNW_ERR_FAULT where nothing of the process's memory is in it, or it is damaged; PYUNW_ERR_PERMISSION;
+ *         PYUNW_ERR_SYSTEM where the file cannot be opened or read, or there is no room to unpack it, or no memory.
  * Signal-safe: no. Allocates: yes. Threads: any. Since: 0.1.
  */
 PYUNW_API int pyunw_load_core(const char *path, pyunw_core **core, const pyunw_core_options *options);
@@ -189,8 +189,9 @@ typedef struct {
     uint64_t missing_from;  /* where in the file they begin */
     const char *packed;     /* "zstd", "lz4" or "gzip", as it was compressed; NULL: it was not */
     int is_cut;             /* 1: what was compressed ends early, or is damaged from some place on */
-    /* errno of the last read of the core or of a mapped file that failed since it was loaded, as EIO of a disk that
-     * breaks; what it should have told is missing, here and in captures until now. 0: none has. */
+    /* errno of the last read that failed, of the core or of what its process had mapped of a file, as EIO of a disk
+     * that breaks: what was to be had there may be missing. 0: none has. It stays, and is that of all targets of this
+     * core; ask when the captures are done. */
     int read_error;
 } pyunw_core_info;
 

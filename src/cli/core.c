@@ -120,8 +120,7 @@ static bool complain_of_reading(const struct core_options *options, const pyunw_
     if (pyunw_core_describe(core, &info) < 0 || info.read_error == 0)
         return false;
     (void)snprintf(why, sizeof why,
-                   "it, or a file that was mapped, could not be read everywhere: %s; what was there "
-                   "is not shown",
+                   "it, or a file that was mapped, could not be read everywhere: %s; what was there may be missing",
                    strerror(info.read_error));
     complain(options->core, why);
     return true;

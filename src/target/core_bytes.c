@@ -14,7 +14,8 @@ bool pyunw_core_bytes(const pyunw_core *core, int fd, uint64_t offset, void *buf
     uint8_t *out = buffer;
     int saved = errno;
     while (size > 0) {
-        ssize_t n = offset <= INT64_MAX ? pread(fd, out, size, (off_t)offset) : 0;
+        bool is_place = offset <= INT64_MAX && size <= INT64_MAX - offset; /* a damaged header may claim others */
+        ssize_t n = is_place ? pread(fd, out, size, (off_t)offset) : 0;
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)

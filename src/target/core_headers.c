@@ -78,7 +78,7 @@ static int check_header(const pyunw_core *core, const pyunw_core_options *option
     Elf64_Ehdr header = {.e_type = ET_NONE};
     size_t size = core->size < sizeof header ? (size_t)core->size : sizeof header;
     if (!pyunw_core_bytes(core, core->fd, 0, &header, size))
-        return pyunw_core_refuse(options, PYUNW_ERR_SYSTEM, "%s cannot be read: it has become shorter", core->path);
+        return pyunw_core_refuse(options, PYUNW_ERR_FAULT, "%s has become shorter", core->path);
     if (size < SELFMAG || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
         return refuse_other_file(core, options, (const uint8_t *)&header, size);
     if (size < sizeof(Elf32_Ehdr))
@@ -167,7 +167,7 @@ static int refuse_segments(const pyunw_core *core, const pyunw_core_options *opt
         return pyunw_core_refuse(options, PYUNW_ERR_FAULT,
                                  "%s has %" PRIu64 " bytes, and ends before the table of its segments", core->path,
                                  core->size);
-    return pyunw_core_refuse(options, PYUNW_ERR_SYSTEM, "the table of the segments of %s cannot be read, or is damaged",
+    return pyunw_core_refuse(options, PYUNW_ERR_FAULT, "the table of the segments of %s cannot be read, or is damaged",
                              core->path);
 }
 

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { FIRST_PAGE = 4096, LONG_HEAD = 1 << 16 };
@@ -70,20 +71,52 @@ static bool has_same_headers(const pyunw_core *core, const struct core_mapped *m
 
 /* ---- One file on disk ---- */
 
-static int open_elf(const char *path, struct build_id *id)
+/* Its first bytes, at most LONG_HEAD. To be freed; NULL: they cannot be had (errno). */
+static char *read_head_of_file(const pyunw_core *core, int fd, size_t *size)
 {
-    int fd = regular_file_open(path);
-    if (fd < 0)
-        return -1;
-    if (pyunw_elf_kind(fd) != ELF_KIND_OWN) {
-        close(fd);
-        errno = ENOEXEC;
-        return -1;
-    }
-    Elf *elf = elf_begin(fd, ELF_C_READ, NULL);
+    struct stat about;
+    if (fstat(fd, &about) != 0)
+        return NULL;
+    *size = about.st_size < LONG_HEAD ? (size_t)about.st_size : LONG_HEAD;
+    char *head = malloc(*size + 1);
+    if (head != NULL && pyunw_core_bytes(core, fd, 0, head, *size))
+        return head;
+    errno = head != NULL ? EIO : ENOMEM;
+    free(head);
+    return NULL;
+}
+
+/* libelf does not tell a read that fails from what is not there: it is given bytes that were read. */
+static void read_id_of_file(const char *head, size_t size, int fd, struct build_id *id)
+{
+    Elf *elf = elf_memory((char *)head, size);
+    bool found = pyunw_build_id_of(elf, id);
+    (void)elf_end(elf);
+    if (found || size < LONG_HEAD)
+        return;
+    elf = elf_begin(fd, ELF_C_READ, NULL); /* its notes may be further on */
     (void)pyunw_build_id_of(elf, id);
     (void)elf_end(elf);
-    return fd;
+}
+
+static int open_elf(const pyunw_core *core, const char *path, struct build_id *id)
+{
+    size_t size = 0;
+    int fd = regular_file_open(path);
+    char *head = fd >= 0 ? read_head_of_file(core, fd, &size) : NULL;
+    int error = errno;
+    if (head != NULL && pyunw_elf_kind_of(head, size) == ELF_KIND_OWN) {
+        read_id_of_file(head, size, fd, id);
+        free(head);
+        return fd;
+    }
+    if (head != NULL)
+        error = ENOEXEC;
+    free(head);
+    if (fd >= 0)
+        close(fd);
+    errno = error;
+    return -1;
 }
 
 /* error: of open_elf(). */
@@ -110,17 +143,14 @@ static void add_written(struct core_mapped *mapped, const struct core_written *w
         last->end = written->end;
 }
 
-static void read_written(int fd, struct core_mapped *mapped)
+static void take_written(Elf *elf, size_t count, struct core_mapped *mapped)
 {
-    size_t count = 0;
     GElf_Phdr segment;
     bool has_first = false;
     pyunw_addr first = 0; /* the address that the file gives to its offset 0 */
     uint64_t in_page = (uint64_t)sysconf(_SC_PAGESIZE) - 1;
-    Elf *elf = elf_begin(fd, ELF_C_READ, NULL);
-    bool good = elf != NULL && elf_getphdrnum(elf, &count) == 0;
     mapped->written_count = 0;
-    for (size_t n = 0; good && n < count; n++) {
+    for (size_t n = 0; n < count; n++) {
         if (gelf_getphdr(elf, (int)n, &segment) == NULL || segment.p_type != PT_LOAD)
             continue;
         if (!has_first)
@@ -132,7 +162,20 @@ static void read_written(int fd, struct core_mapped *mapped)
         if ((segment.p_flags & PF_W) != 0)
             add_written(mapped, &written);
     }
+}
+
+/* False: what is written to is not known, and so no byte of the file can be used. */
+static bool read_written(int fd, struct core_mapped *mapped)
+{
+    size_t count = 0;
+    GElf_Phdr segment;
+    Elf *elf = elf_begin(fd, ELF_C_READ, NULL);
+    bool good = elf != NULL && elf_getphdrnum(elf, &count) == 0 &&
+                (count == 0 || gelf_getphdr(elf, 0, &segment) != NULL); /* all are read with the first */
+    if (good)
+        take_written(elf, count, mapped);
     (void)elf_end(elf);
+    return good;
 }
 
 static bool same_id(const struct build_id *one, const struct build_id *other)
@@ -154,23 +197,25 @@ static int judge(const pyunw_core *core, const struct core_mapped *mapped, int f
 static bool try_path(const pyunw_core *core, struct core_mapped *mapped, const char *path)
 {
     struct build_id id;
-    int fd = open_elf(path, &id);
+    int fd = open_elf(core, path, &id);
     if (fd < 0)
         return false;
     int state = judge(core, mapped, fd, &id);
     bool good = state == PYUNW_CORE_FILE_MATCHES || state == PYUNW_CORE_FILE_UNCHECKED;
+    if (good && !read_written(fd, mapped)) {
+        close(fd);
+        return false;
+    }
     if (good || mapped->state == PYUNW_CORE_FILE_MISSING) {
         free(mapped->found);
         mapped->found = strdup(path);
         mapped->state = state;
         mapped->on_disk = id;
     }
-    if (good) {
+    if (good)
         mapped->fd = fd;
-        read_written(fd, mapped);
-    } else {
+    else
         close(fd);
-    }
     return good;
 }
 
@@ -200,7 +245,7 @@ static void find_symbols(const pyunw_core *core, struct core_mapped *mapped)
     for (int n = 0; n < 2 && mapped->symbols == NULL && mapped->in_core.size > 0; n++) {
         bool named = n == 0 ? id_path(folder, &mapped->in_core, ".debug", path)
                             : snprintf(path, sizeof path, "%s%s.debug", folder, mapped->path) < (int)sizeof path;
-        int fd = named ? open_elf(path, &id) : -1;
+        int fd = named ? open_elf(core, path, &id) : -1;
         if (fd >= 0 && same_id(&id, &mapped->in_core))
             mapped->symbols = strdup(path);
         if (fd >= 0)
@@ -231,7 +276,7 @@ static int find_executable(const pyunw_core *core)
 static int find_by_id(const pyunw_core *core, const char *path)
 {
     struct build_id id;
-    int fd = open_elf(path, &id);
+    int fd = open_elf(core, path, &id);
     int found = -1;
     for (size_t n = 0; fd >= 0 && found < 0 && n < core->mapped_count; n++) {
         const struct core_mapped *mapped = &core->mapped[n];
@@ -255,7 +300,7 @@ static int take_executable(pyunw_core *core, const pyunw_core_options *options)
     char given[BUILD_ID_TEXT];
     struct build_id id;
     const char *path = options->executable;
-    int fd = open_elf(path, &id);
+    int fd = open_elf(core, path, &id);
     if (fd < 0)
         return pyunw_core_refuse(options, PYUNW_ERR_ARGUMENT, "%s is no executable for this processor: %s", path,
                                  why_no_elf(errno));

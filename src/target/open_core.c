@@ -93,7 +93,7 @@ int pyunw_load_core(const char *path, pyunw_core **core, const pyunw_core_option
     made->executable = -1;
     made->trouble = &made->read_error;
     int err = load(made, path, options);
-    if (err < 0 && *made->trouble != 0)
+    if (err == PYUNW_ERR_FAULT && *made->trouble != 0) /* nothing says that it is damaged */
         err = pyunw_core_refuse(options, PYUNW_ERR_SYSTEM, "%s cannot be read: %s", path, strerror(*made->trouble));
     if (err < 0)
         pyunw_unload_core(made);

@@ -11,15 +11,24 @@
 #include <libelf.h>
 #include <unistd.h>
 
-enum elf_kind pyunw_elf_kind(int fd)
+enum elf_kind pyunw_elf_kind_of(const void *head, size_t size)
 {
-    Elf64_Ehdr header; /* what is looked at lies at the same place in a 32-bit one */
-    if (pread(fd, &header, sizeof header, 0) < (ssize_t)sizeof(Elf32_Ehdr) ||
-        memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
+    Elf64_Ehdr header = {.e_type = ET_NONE}; /* what is looked at lies at the same place in a 32-bit one */
+    if (size < sizeof(Elf32_Ehdr))
+        return ELF_KIND_NONE;
+    memcpy(&header, head, size < sizeof header ? size : sizeof header);
+    if (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
         return ELF_KIND_NONE;
     if (header.e_machine != OWN_ELF_MACHINE && header.e_ident[EI_CLASS] == ELFCLASS64)
         return ELF_KIND_OTHER_MACHINE;
     return header.e_ident[EI_CLASS] == ELFCLASS64 ? ELF_KIND_OWN : ELF_KIND_32_BIT;
+}
+
+enum elf_kind pyunw_elf_kind(int fd)
+{
+    uint8_t head[sizeof(Elf64_Ehdr)];
+    ssize_t size = pread(fd, head, sizeof head, 0);
+    return pyunw_elf_kind_of(head, size > 0 ? (size_t)size : 0);
 }
 
 /* ---- Symbols and sections ---- */

@@ -43,4 +43,7 @@ enum elf_kind { ELF_KIND_OWN, ELF_KIND_32_BIT, ELF_KIND_OTHER_MACHINE, ELF_KIND_
 
 enum elf_kind pyunw_elf_kind(int fd);
 
+/* The same of the first size bytes of a file. */
+enum elf_kind pyunw_elf_kind_of(const void *head, size_t size);
+
 #endif
