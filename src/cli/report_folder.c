@@ -131,7 +131,7 @@ static int remove_entry(FILE *out, const struct report_folder *folder, const str
     if (!is_ours(entry, &about, now))
         return 0;
     if (unlinkat(folder->fd, entry->file, 0) != 0)
-        return errno;
+        return errno == ENOENT ? 0 : errno;
     (void)fprintf(out, "removed %s\n", entry->file);
     return 0;
 }
