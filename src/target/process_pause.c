@@ -52,7 +52,10 @@ static bool is_held(const struct pyunw_pause *pause, pid_t task)
     return false;
 }
 
-/* Who is taken for ended is not waited for: that its file in /proc cannot be opened is not enough. */
+/*
+ * Who is taken for ended is not waited for: that its file in /proc cannot be opened is not enough. Where a sandbox
+ * forbids tgkill(2) too, one that has ended is waited for until the limit.
+ */
 static bool has_ended(const struct pyunw_pause *pause, pid_t task)
 {
     struct process_status status;
