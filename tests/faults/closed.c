@@ -1,6 +1,7 @@
 /* What is closed, and whether it is closed again. */
 #include "closed.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -48,9 +49,15 @@ bool do_close(int listener, const struct seccomp_notif *call, pid_t owner)
         .newfd = (uint32_t)call->data.args[0],
         .newfd_flags = O_CLOEXEC,
     };
-    if (ioctl(listener, SECCOMP_IOCTL_NOTIF_ADDFD, &in_its_place) < 0 || closed_count == CLOSED_MAX)
+    if (ioctl(listener, SECCOMP_IOCTL_NOTIF_ADDFD, &in_its_place) < 0)
+        return errno == ENOENT || errno == EINPROGRESS; /* it has been killed meanwhile */
+    size_t at = 0;
+    while (at < closed_count && closed[at].owner != 0)
+        at++;
+    if (at == CLOSED_MAX)
         return false;
-    closed[closed_count++] = (struct closed){owner, (int)call->data.args[0]};
+    closed_count += at == closed_count;
+    closed[at] = (struct closed){owner, (int)call->data.args[0]};
     return true;
 }
 

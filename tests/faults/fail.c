@@ -6,6 +6,7 @@
  * LOG    what there was to tell is written to this file, a line each:
  *            call PROCESS PROGRAM PART NUMBER NTH ARGUMENT0 ARGUMENT1   a call, where no FAULT is given
  *            hit                                                       the call was made, and failed
+ *            victim PID                                                that process was killed
  *            twice FD                                                  a descriptor that was closed is closed again
  *            ended STATUS                                              of wait(2)
  *            late                                                      it was killed: it took more than the limit
@@ -15,8 +16,11 @@
  *        those of each process that comes later
  * FAULT  PROCESS:PROGRAM:PART:NUMBER:NTH[+]:RESULT. PROCESS counts the processes whose calls count, as they appear;
  *        PROGRAM is the name of the executable, PART `loader` for calls of the dynamic linker itself, else `own`;
- * NUMBER is that of the call, NTH counts its calls (with +: that one and all later ones). The call is not made: its
- *        result is RESULT, a negative errno. RESULT may be `short`: then the half is done (half.h).
+ *        NUMBER is that of the call, NTH counts its calls (with +: that one and all later ones). RESULT is one of
+ *            -ERRNO       the call is not made, and fails so; but what is closed is closed (closed.h)
+ *            short        the half is done (half.h)
+ *            dies/PID     that process is killed first; dies#PROCESS, dies@PROGRAM: that one of those that count
+ *            gone/PID     likewise, and its parent has waited for it
  *
  * A seccomp filter (SECCOMP_RET_USER_NOTIF) holds each call until this program says what becomes of it; that holds for
  * all processes that the command starts, whatever they execute, and they may trace and be traced as they like.
@@ -24,6 +28,7 @@
 #include "closed.h"
 #include "filter.h"
 #include "half.h"
+#include "victim.h"
 
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -47,7 +52,7 @@
 #define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
 #endif
 
-enum { CALLS = 512, PROCESSES = 64, PROGRAM_SIZE = 64, GRACE_MS = 5000, COLLECT_MS = 200 };
+enum { CALLS = 512, PROCESSES = 64, PROGRAM_SIZE = 64, GRACE_MS = 5000 };
 enum part { OWN, LOADER };
 enum kind { FAILS, SHORT, DIES, GONE };
 
@@ -73,8 +78,11 @@ struct fault {
     bool and_later;
     enum kind kind;
     int result;
-    pid_t victim; /* 0: the process with the index */
-    int victim_index;
+    struct {
+        pid_t pid;                  /* 0: by one of the others */
+        char program[PROGRAM_SIZE]; /* "": by the index */
+        int index;
+    } victim;
 };
 
 static struct process processes[PROCESSES];
@@ -104,32 +112,13 @@ static void start_command(char **command, struct handover *page)
 
 /* ---- What is known of processes ---- */
 
-/* The value of a line of /proc/TASK/status. */
-static pid_t status_number(pid_t task, const char *key)
-{
-    char path[64];
-    char line[256];
-    pid_t value = 0;
-    snprintf(path, sizeof path, "/proc/%d/status", (int)task);
-    FILE *file = fopen(path, "re");
-    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        if (strncmp(line, key, strlen(key)) == 0) {
-            value = (pid_t)strtol(line + strlen(key), NULL, 10);
-            break;
-        }
-    }
-    if (file != NULL)
-        fclose(file);
-    return value;
-}
-
 static struct process *find_process(pid_t task)
 {
     static pid_t last_task;
     static struct process *last;
     if (task == last_task)
         return last;
-    pid_t pid = status_number(task, "Tgid:\t");
+    pid_t pid = task_status_number(task, "Tgid:\t");
     struct process *found = NULL;
     for (size_t n = 0; n < process_count; n++) {
         if (processes[n].pid == pid)
@@ -172,24 +161,6 @@ static void learn_program(struct process *process)
 }
 
 /* ---- A call ---- */
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-/* It is below this program, which is a subreaper: no stranger with a number that was free again. */
-static bool is_ours(pid_t pid)
-{
-    for (int n = 0; n < 64 && pid > 1; n++) {
-        if (pid == getpid())
-            return true;
-        pid = status_number(pid, "PPid:\t");
-    }
-    return false;
-}
 
 static bool is_the_fault(const struct process *process, enum part part, int number, unsigned nth)
 {
@@ -253,57 +224,37 @@ static bool count_call(const struct seccomp_notif *call)
     return is_the_fault(process, part, number, nth);
 }
 
-/* A letter of its state, or 0 where there is no such process, and whether it is traced. */
-static char state_of(pid_t pid, bool *is_traced)
+/* 0: there is no such process, or not any more. */
+static pid_t find_victim(void)
 {
-    char path[64];
-    char line[256];
-    char state = 0;
-    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
-    FILE *file = fopen(path, "re");
-    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        if (strncmp(line, "State:\t", 7) == 0)
-            state = line[7];
+    if (fault.victim.pid != 0)
+        return fault.victim.pid;
+    for (size_t n = 0; n < process_count; n++) {
+        const struct process *process = &processes[n];
+        bool is_it = fault.victim.program[0] != '\0'
+                         ? process->is_known && strcmp(process->program, fault.victim.program) == 0
+                         : process->has_index && process->index == fault.victim.index;
+        if (is_it && is_below_this(process->pid))
+            return process->pid;
     }
-    if (file != NULL)
-        fclose(file);
-    *is_traced = status_number(pid, "TracerPid:\t") != 0;
-    return state;
-}
-
-/* One that is traced is not waited for by its parent until the tracer has done so, and may stand at its end until then.
- */
-static void end_victim(void)
-{
-    pid_t pid = fault.victim;
-    for (size_t n = 0; pid == 0 && n < process_count; n++) {
-        if (processes[n].has_index && processes[n].index == fault.victim_index && is_ours(processes[n].pid))
-            pid = processes[n].pid;
-    }
-    if (pid == 0 || kill(pid, SIGKILL) != 0)
-        return;
-    int64_t deadline = now_ms() + (fault.kind == GONE ? COLLECT_MS : GRACE_MS);
-    bool is_traced = false;
-    char state = state_of(pid, &is_traced);
-    while (state != 0 && now_ms() < deadline && (state != 't' || !is_traced) &&
-           (state != 'Z' || (fault.kind == GONE && !is_traced))) {
-        usleep(100);
-        state = state_of(pid, &is_traced);
-    }
+    return 0;
 }
 
 static void fail_call(int listener, const struct seccomp_notif *call, struct seccomp_notif_resp *response)
 {
     pid_t owner = find_process((pid_t)call->pid)->pid;
     if (fault.kind == DIES || fault.kind == GONE) {
-        if (!hit)
-            end_victim();
+        pid_t victim = hit ? 0 : find_victim();
+        if (victim != 0 && end_process(victim, fault.kind == GONE))
+            fprintf(report, "victim %d\n", (int)victim);
         return;
     }
+    int64_t half = fault.kind == SHORT ? do_half(call, owner) : 0;
+    if (half == NO_HALF)
+        return;
     response->flags = 0;
     response->error = fault.result;
     if (fault.kind == SHORT) {
-        int64_t half = do_half(call, owner);
         response->error = half > 0 ? 0 : (int)half;
         response->val = half > 0 ? half : 0;
     } else if (call->data.nr == SYS_close && !do_close(listener, call, owner)) {
@@ -335,7 +286,7 @@ static int count_left(bool end_them)
     while (waitpid(-1, NULL, __WALL | WNOHANG) > 0)
         continue;
     for (size_t n = 0; n < process_count; n++) {
-        if (!is_ours(processes[n].pid))
+        if (!is_below_this(processes[n].pid))
             continue;
         left++;
         if (end_them)
@@ -350,22 +301,26 @@ static void serve(int listener, pid_t command, int64_t limit_ms)
     int pidfd = (int)syscall(SYS_pidfd_open, command, 0);
     struct pollfd wait[] = {{listener, POLLIN, 0}, {pidfd, POLLIN, 0}};
     int status = 0;
+    bool is_dead = false;
     bool over = false;
     bool closed = listener < 0;
     while (!over || !closed) {
         int64_t rest = deadline - now_ms();
         if (rest <= 0)
             break;
-        (void)poll(wait, 2, (int)rest);
+        (void)poll(wait, 2, is_dead && !over ? 1 : (int)rest);
         if ((wait[0].revents & POLLIN) != 0) {
             answer(listener);
             continue;
         }
         if (wait[1].revents != 0) {
-            if (waitpid(command, &status, 0) == command)
-                fprintf(report, "ended %d\n", status);
-            over = true;
+            is_dead = true;
             wait[1].fd = -1;
+        }
+        /* One that is traced is waited for by its tracer first, who may make calls before. */
+        if (is_dead && !over && waitpid(command, &status, WNOHANG) == command) {
+            fprintf(report, "ended %d\n", status);
+            over = true;
             if (deadline > now_ms() + GRACE_MS)
                 deadline = now_ms() + GRACE_MS;
         }
@@ -392,8 +347,8 @@ static void serve(int listener, pid_t command, int64_t limit_ms)
 
 static bool read_fault(const char *text)
 {
-    char part[16], nth[32], result[16];
-    if (sscanf(text, "%d:%63[^:]:%15[^:]:%d:%31[^:]:%15s", &fault.index, fault.program, part, &fault.number, nth,
+    char part[16], nth[32], result[80];
+    if (sscanf(text, "%d:%63[^:]:%15[^:]:%d:%31[^:]:%79s", &fault.index, fault.program, part, &fault.number, nth,
                result) != 6)
         return false;
     fault.given = true;
@@ -406,9 +361,9 @@ static bool read_fault(const char *text)
                                                    : FAILS;
     fault.result = (int)strtol(result, NULL, 10);
     if (fault.kind == DIES || fault.kind == GONE) {
-        int number = (int)strtol(result + 5, NULL, 10);
-        fault.victim = result[4] == '/' ? number : 0;
-        fault.victim_index = number;
+        fault.victim.index = (int)strtol(result + 5, NULL, 10);
+        fault.victim.pid = result[4] == '/' ? fault.victim.index : 0;
+        snprintf(fault.victim.program, sizeof fault.victim.program, "%.63s", result[4] == '@' ? result + 5 : "");
     }
     return true;
 }

@@ -30,9 +30,9 @@ from compile import COMPILER, compile_program, compile_shared  # noqa: E402
 COMMAND = os.path.join(BUILD, "pyunwind")
 LIMIT = int(os.environ.get("FAULTS_LIMIT", "60"))  # seconds of one run: then it hangs. The longest limit of pyunwind's own is 10
 FILTER = "-DFILTER=%d" % zlib.crc32(  # other headers make other programs
-    b"".join(open(os.path.join(HERE, name), "rb").read() for name in ("filter.h", "half.h", "closed.h")))
+    b"".join(open(os.path.join(HERE, name), "rb").read() for name in ("filter.h", "half.h", "closed.h", "victim.h")))
 FAIL = compile_program("fail", os.path.join(HERE, "fail.c"), os.path.join(HERE, "half.c"),
-                       os.path.join(HERE, "closed.c"), flags=["-I" + HERE, FILTER])
+                       os.path.join(HERE, "closed.c"), os.path.join(HERE, "victim.c"), flags=["-I" + HERE, FILTER])
 BEGIN = compile_shared("libbegin", os.path.join(HERE, "begin.c"), flags=["-I" + HERE, FILTER])
 
 Call = collections.namedtuple("Call", "process program part name nth")
@@ -42,7 +42,10 @@ def call_numbers():
     """Of this machine, by name: as the compiler's headers have them."""
     done = subprocess.run(COMPILER + ["-E", "-dM", "-include", "sys/syscall.h", "-xc", "/dev/null"],
                           stdout=subprocess.PIPE, check=True)
-    return {name: int(number) for name, number in re.findall(r"#define __NR_(\w+) (\d+)\n", done.stdout.decode())}
+    values = dict(re.findall(r"#define (__NR\w*) (\w+)\n", done.stdout.decode()))
+    values = {name: values.get(value, value) for name, value in values.items()}  # aarch64 has other names for some
+    return {name[len("__NR_"):]: int(value) for name, value in values.items()
+            if name.startswith("__NR_") and value.isdigit()}
 
 
 NUMBERS = call_numbers()
@@ -54,7 +57,7 @@ class Run:
 
     def __init__(self, fault):
         self.fault = fault  # None, or text for messages
-        self.hit = self.late = self.twice = False
+        self.hit = self.late = self.twice = self.killed = False
         self.status = None  # of wait(2)
         self.left = 0  # processes
         self.calls = []
@@ -75,7 +78,7 @@ class Run:
 def run(command, mark="start", call=None, error=None, environment=None, limit=LIMIT, cwd=None):
     """
     error: the name of an errno, `short`, or either with a + behind it: also of all later calls of this name. Or
-    `dies/PID`, `gone/PID`, `dies#PROCESS` (fail.c).
+    `dies/PID`, `gone/PID`, `dies#PROCESS`, `dies@PROGRAM` (fail.c).
     """
     log = os.path.join(os.getcwd(), "fail.log")
     arguments = [FAIL, log, str(limit), mark]
@@ -90,7 +93,7 @@ def run(command, mark="start", call=None, error=None, environment=None, limit=LI
     started = time.monotonic()
     with open("output", "w+b") as output, open("errors", "w+b") as errors:  # files: who stays behind keeps none waiting
         done = subprocess.run(arguments + ["--"] + [str(word) for word in command], stdin=subprocess.DEVNULL,
-                              stdout=output, stderr=errors, env=environment, cwd=cwd)
+                              stdout=output, stderr=errors, env=environment, cwd=cwd, timeout=2 * limit)
         output.seek(0)
         errors.seek(0)
         result.output, result.errors = output.read(), errors.read()
@@ -113,6 +116,8 @@ def take_line(result, words):
         result.hit = True
     elif words[0] == "twice":
         result.twice = True
+    elif words[0] == "victim":
+        result.killed = True
     elif words[0] == "late":
         result.late = True
     elif words[0] == "ended":
@@ -268,12 +273,14 @@ class Judged:
     def each_named(self, calls, name, error, step=1):
         """Whatever the share: what has gone wrong once."""
         named = [call for call in calls if call.name == name and call.part == "own"]
+        self.tally.check(named, self.what, "makes no call of", name)
         self.each_of((call, error) for call in named[::step])
 
     def each_of(self, faults):
         for call, error in faults:
             done = self.run(call, error)
-            self.tally.check(not done.twice or call.part == "loader", self.what, "closes a descriptor twice:", done.describe())
+            self.tally.check(not done.twice or call.part == "loader", self.what, "closes a descriptor twice:",
+                             done.describe())
             self.tally.add(self.row_of(call), done, self.judge(done) if done.hit else "not reached")
 
     def row_of(self, call):

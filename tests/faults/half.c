@@ -2,6 +2,7 @@
 #include "half.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -31,6 +32,11 @@ static int64_t half_of_file_call(const struct seccomp_notif *call, pid_t owner)
     close(pidfd);
     if (fd < 0)
         return -errno;
+    struct pollfd ready = {.fd = fd, .events = call->data.nr == SYS_write ? POLLOUT : POLLIN};
+    if (poll(&ready, 1, 0) == 0) {
+        close(fd);
+        return NO_HALF;
+    }
     if (call->data.nr == SYS_write) {
         done = process_vm_readv((pid_t)call->pid, &here, 1, &there, 1, 0);
         if (done > 0)

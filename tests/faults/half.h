@@ -9,8 +9,12 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Do the half of the call for the thread that makes it, which waits; owner: its process. The result, or a negative
- * errno. */
+#define NO_HALF INT64_MIN
+
+/*
+ * Do the half of the call for the thread that makes it, which waits; owner: its process. The result, or a negative
+ * errno; NO_HALF: it would wait, as for who fills a pipe, and is to do so itself.
+ */
 int64_t do_half(const struct seccomp_notif *call, pid_t owner);
 
 #endif

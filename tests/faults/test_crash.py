@@ -109,8 +109,10 @@ class Crashes(faults.Judged):
         check(document["signal"] is not None and document["signal"]["number"] == signal.SIGSEGV, "signal:",
               document["signal"], done.describe())
         outcome = "%s, %s" % (kind, document["status"])
-        if done.fault == NO_INFO and told["signal"]["code_name"] == "SI_TKILL":
-            return outcome + ", taken for raised"
+        if done.fault == NO_INFO:
+            check(told["cause"] == "sent_signal" and told["signal"]["code_name"] == "SI_TKILL", "is not taken for raised:",
+                  told, done.describe())
+            wanted = dict(wanted, signal=told["signal"], cause=told["cause"])
         if document["status"] == "complete":
             check(is_same(told, wanted), "complete, but it tells", told, "and not", wanted, done.describe())
             return outcome

@@ -8,6 +8,7 @@ of `pyunwind run`. Nothing hangs, no process is left, and what is told of it was
 
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -67,7 +68,9 @@ class EndingDumps(Dumps):
         check(not done.late and done.left == 0, self.what, "hangs or leaves a process:", done.describe())
         if not check(code in (0, 1), self.what, "exit status:", done.describe()):
             return "wrong"
-        check(code == 0 or done.errors != b"", self.what, "says nothing:", done.describe())
+        check(done.killed, self.what, "was not killed:", done.describe())
+        check(code == 0 or re.search(rb"ended|ending|no process", done.errors), self.what, "does not say that it has ended:",
+              done.describe())
         stacks = stacks_of(done.output) if done.output else []
         for status, unconfirmed, frames in stacks:
             ends_early = status != "complete" or unconfirmed
@@ -93,6 +96,7 @@ class EndingCrashes(Crashes):
         check(done.code() in (-signal.SIGSEGV, -signal.SIGKILL), self.what, "ends otherwise:", done.describe())
         check(done.output == b"" and done.errors == b"", self.what, "says something:", done.describe())
         kind, document, problem = self.report()
+        late = "" if done.killed else ", too late to be killed"
         if not check(document is not None, self.what, "no report:", problem, done.describe()):
             return "no report"
         check(document["signal"] is not None and document["signal"]["number"] == signal.SIGSEGV, self.what, "signal:",
@@ -104,7 +108,7 @@ class EndingCrashes(Crashes):
         else:
             check(document["notes"], self.what, "partial without a note:", done.describe())
             self.check_part(told, self.reference, document["notes"], done)
-        return "%s, %s" % (kind, document["status"])
+        return "%s, %s%s" % (kind, document["status"], late)
 
     def check_part(self, told, wanted, notes, done):
         """A stack that is not whole may begin later or end earlier."""
@@ -121,19 +125,17 @@ class EndingCrashes(Crashes):
 
 
 class EndingRuns(Runs):
-    """Of the program that is run; its calls are not ours, nor those of its process before it executes it."""
+    """Of the program that is run, as soon as it has made a call; its own calls are not ours."""
 
     def judge(self, done):
         check, code = self.tally.check, done.code()
         check(not done.late and done.left == 0, self.what, "hangs or leaves a process:", done.describe())
-        is_not_started = code in (125, 126, 127) and done.output == b"" and done.errors != b""
-        if not check(code in (self.ends, -signal.SIGKILL) or is_not_started, self.what, "ends otherwise:", done.describe()):
+        if not done.killed:
+            return super().judge(done) + ", too early or too late to be killed"
+        if not check(code in (self.ends, -signal.SIGKILL), self.what, "ends otherwise:", done.describe()):
             return "wrong"
         found = self.reports()
-        check(code == -signal.SIGKILL or not found, self.what, "a report of a program that was not killed:", found,
-              done.describe())
-        is_early = done.output == b"" and any(done.fault.startswith("%d:%s:%s:%s:%d " % call) for call in self.starting)
-        check(code != -signal.SIGKILL or len(found) == 1 or is_early, self.what, "%d reports:" % len(found),
+        check(len(found) == (code == -signal.SIGKILL), self.what, "status %s and %d reports:" % (code, len(found)),
               done.describe())
         for document in found:
             check(document["signal"] is not None and document["signal"]["number"] == signal.SIGKILL, self.what,
@@ -142,12 +144,8 @@ class EndingRuns(Runs):
 
     def each(self, calls):
         self.what += ", dies"
-        calls = [call for call in calls if call.process == 0]
-        # Up to the read(2) by which it is known that the program is executed: it may not have been Python yet.
-        polled = next(at for at, call in enumerate(calls) if call.name == "poll")
-        known = next(at for at, call in enumerate(calls) if at > polled and call.name == "read")
-        self.starting = calls[:known + 1]
-        self.each_of(faults.endings(calls, "dies#1"))
+        program = os.path.basename(os.path.realpath(sys.executable))
+        self.each_of(faults.endings([call for call in calls if call.process == 0], "dies@" + program))
 
 
 def body(tally):
@@ -157,6 +155,8 @@ def body(tally):
     EndingCrashes(tally).all()
     for way in WAYS:
         EndingRuns(tally, *way).all()
+    outcomes = [outcome for what, outcomes in tally.rows.items() if not what.startswith("dump") for outcome in outcomes]
+    tally.check(any("to be killed" not in outcome for outcome in outcomes), "nobody was killed")
 
 
 if __name__ == "__main__":
