@@ -110,15 +110,23 @@ class Crashes(faults.Judged):
               document["signal"], done.describe())
         outcome = "%s, %s" % (kind, document["status"])
         if done.fault == NO_INFO:
-            check(told["cause"] == "sent_signal" and told["signal"]["code_name"] == "SI_TKILL", "is not taken for raised:",
-                  told, done.describe())
-            wanted = dict(wanted, signal=told["signal"], cause=told["cause"])
+            wanted = self.as_raised(told, done)
         if document["status"] == "complete":
             check(is_same(told, wanted), "complete, but it tells", told, "and not", wanted, done.describe())
             return outcome
         check(document["notes"], "partial without a note:", done.describe())
         self.check_part(told, wanted, document["notes"], done)
         return outcome
+
+    def as_raised(self, told, done):
+        """What is wanted where nothing is known but the number: the handler's own frames are not left out then."""
+        wanted = dict(self.reference, signal=told["signal"], cause=told["cause"])
+        crashed, other = told["threads"][0], wanted["threads"][0]
+        self.tally.check(told["cause"] == "sent_signal" and told["signal"]["code_name"] == "SI_TKILL" and
+                         crashed["native"][-len(other["native"]):] == other["native"], "is not taken for raised:", told,
+                         done.describe())
+        wanted["threads"] = [dict(other, native=crashed["native"])] + wanted["threads"][1:]
+        return wanted
 
     def check_part(self, told, wanted, notes, done):
         """Of the thread that crashed and the other, what is there is right."""
