@@ -73,8 +73,6 @@ static int take_frame(Dwfl_Frame *state, void *context)
     Dwarf_Addr address = 0;
     Dwarf_Word stack = 0;
     bool interrupted = false;
-    /* This frame has been found, whatever could not be read; to say of what kind it is takes reading its caller. */
-    source_of(walk->native)->unread = false;
     if (!dwfl_frame_pc(state, &address, &interrupted))
         return DWARF_CB_ABORT;
     if (walk->count == walk->max) {
@@ -96,6 +94,7 @@ int pyunw_native_walk(pyunw_native *native, pid_t task, pyunw_native_frame *fram
     if (native == NULL || (frames == NULL && max > 0) || max < 0 || end == NULL)
         return PYUNW_ERR_ARGUMENT;
     struct native_walk walk = {native, frames, max, 0, PYUNW_NATIVE_CUT};
+    /* Of one read that fails libdwfl loses a register only, goes on, and takes a later frame for the outermost one. */
     source_of(native)->unread = false;
     if (dwfl_getthread_frames(native->dwfl, task, take_frame, &walk) == 0 && !source_of(native)->unread)
         walk.end = PYUNW_NATIVE_COMPLETE;
