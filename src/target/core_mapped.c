@@ -164,17 +164,26 @@ static void take_written(Elf *elf, size_t count, struct core_mapped *mapped)
     }
 }
 
-/* False: what is written to is not known, and so no byte of the file can be used. */
-static bool read_written(int fd, struct core_mapped *mapped)
+static bool take_segments(Elf *elf, struct core_mapped *mapped)
 {
     size_t count = 0;
     GElf_Phdr segment;
-    Elf *elf = elf_begin(fd, ELF_C_READ, NULL);
     bool good = elf != NULL && elf_getphdrnum(elf, &count) == 0 &&
                 (count == 0 || gelf_getphdr(elf, 0, &segment) != NULL); /* all are read with the first */
     if (good)
         take_written(elf, count, mapped);
     (void)elf_end(elf);
+    return good;
+}
+
+/* False: what is written to is not known, and so no byte of the file can be used. */
+static bool read_written(const pyunw_core *core, int fd, struct core_mapped *mapped)
+{
+    size_t size = 0;
+    char *head = read_head_of_file(core, fd, &size);
+    bool good = head != NULL && (take_segments(elf_memory(head, size), mapped) ||
+                                 take_segments(elf_begin(fd, ELF_C_READ, NULL), mapped));
+    free(head);
     return good;
 }
 
@@ -202,7 +211,7 @@ static bool try_path(const pyunw_core *core, struct core_mapped *mapped, const c
         return false;
     int state = judge(core, mapped, fd, &id);
     bool good = state == PYUNW_CORE_FILE_MATCHES || state == PYUNW_CORE_FILE_UNCHECKED;
-    if (good && !read_written(fd, mapped)) {
+    if (good && !read_written(core, fd, mapped)) {
         close(fd);
         return false;
     }
