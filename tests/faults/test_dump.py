@@ -91,6 +91,8 @@ class Dumps(faults.Judged):
         self.each(self.reference.calls)
         if "--pause" in self.way:
             self.each_named(self.reference.calls, "openat", "ENOENT")
+        if "--native" in self.way:
+            self.each_named(self.reference.calls, "process_vm_readv", "EFAULT")
 
 
 def body(tally):
