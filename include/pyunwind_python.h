@@ -25,7 +25,9 @@ typedef struct _is PyInterpreterState;
 
 /**
  * Open the interpreter of the own process again, after one was loaded with dlopen().
- * @return as pyunw_open_self(). Signal-safe: no. Threads: one at a time, while others capture. Since: 0.1.
+ * @return as pyunw_open_self(); PYUNW_ERR_SYSTEM where 32 others were opened before: what threads may read by is kept,
+ *         and the one before stays open.
+ * Signal-safe: no. Threads: one at a time, while others capture. Since: 0.1.
  */
 PYUNW_API int pyunw_init(void);
 

@@ -11,6 +11,7 @@
 
 #include <stdatomic.h>
 #include <stddef.h>
+#include <string.h>
 
 /* ---- The own process ---- */
 
@@ -20,21 +21,43 @@ struct own_process {
     pyunw_target guarded;
 };
 
-/* Opened into the one that is not in use, then published: a handler that interrupts it goes on with the old one. */
-static struct own_process processes[2];
+/*
+ * What was published is never written to again: a thread, or a handler that interrupts it, may read by it for as long
+ * as it likes. Opening again mostly tells nothing new; what is new is another interpreter, or another moment of its
+ * life.
+ */
+enum { OPENED_MAX = 32 };
+static struct own_process opened[OPENED_MAX];
+static int opened_count;
 static _Atomic(const struct own_process *) own_process;
+
+/* NULL: there is no room for another. */
+static const struct own_process *keep(const struct own_process *process)
+{
+    for (int n = 0; n < opened_count; n++) {
+        if (memcmp(&opened[n], process, sizeof *process) == 0)
+            return &opened[n];
+    }
+    if (opened_count == OPENED_MAX)
+        return NULL;
+    opened[opened_count] = *process;
+    return &opened[opened_count++];
+}
 
 int pyunw_init(void)
 {
-    const struct own_process *used = atomic_load(&own_process);
-    struct own_process *unused = used == &processes[0] ? &processes[1] : &processes[0];
+    static struct own_process process;
     pyunw_options options = {.size = sizeof options, .memory = PYUNW_MEMORY_DIRECT};
-    int err = pyunw_open_self(&unused->direct, &options);
+    int err = pyunw_open_self(&process.direct, &options);
     options.memory = PYUNW_MEMORY_GUARDED;
     if (err == 0 || err == PYUNW_ERR_FINALIZED)
-        err = pyunw_open_self(&unused->guarded, &options);
-    if (err == 0 || err == PYUNW_ERR_FINALIZED)
-        atomic_store(&own_process, unused);
+        err = pyunw_open_self(&process.guarded, &options);
+    if (err != 0 && err != PYUNW_ERR_FINALIZED)
+        return err;
+    const struct own_process *kept = keep(&process);
+    if (kept == NULL)
+        return PYUNW_ERR_SYSTEM;
+    atomic_store(&own_process, kept);
     return err;
 }
 
