@@ -101,10 +101,17 @@ static bool has_stood(const struct walk *walk, const struct tries *tries)
     return pyunw_was_without_gil(walk->tstate, &tries->before, &now);
 }
 
+/* Each frame is read by a system call of its own: the thread may be out of one when its caller is read. */
+static bool reads_slowly(const struct walk *walk)
+{
+    return !is_image(walk->target) && load_kind_of(&walk->memory) == LOAD_COPY;
+}
+
 /*
  * Read the stack again until one walk ends as the first did and shows what that showed: any that does confirms it. Of a
- * thread that runs (3.11, 3.12), whose walks may begin at a frame of another time, two have to; and of one whose frames
- * are used again, unless it has stood. False where they do not.
+ * thread that runs (3.11, 3.12), whose walks may begin at a frame of another time, two have to; of one whose frames are
+ * used again, or are read slowly, likewise, unless it has stood: in a loop two walks may meet the same call, and then
+ * the same later line of its caller, once in some 10,000 times. False where they do not.
  */
 static bool confirm(struct walk *walk, const struct frame_array *array, int count, const struct frame_digest *tail,
                     struct agreement *agreement, struct tries *tries)
@@ -115,7 +122,7 @@ static bool confirm(struct walk *walk, const struct frame_array *array, int coun
     enum thread_motion motion = walk->runs ? THREAD_RUNS : THREAD_MAY_RUN;
     struct agreement earlier = {0};
     bool reuses = reuses_frames(walk->target);
-    int wanted = walk->runs || reuses ? 2 : 1;
+    int wanted = walk->runs || reuses || reads_slowly(walk) ? 2 : 1;
     for (int n = 0; n < CONFIRMATIONS && (n == 0 || tries->looked_at < MANY_FRAMES); n++) {
         target_renew(walk->target, PYUNW_FOR_FRAMES);
         if (pyunw_walk_begin(walk, walk->target, &memory, walk->tstate, motion) < 0)
