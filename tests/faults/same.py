@@ -67,19 +67,27 @@ def compare_python(wanted, got, whole, where, problems):
     known, told = (dict(thread, native_frames=None, native_status=None, frames=[
         frame for frame in thread["frames"] if frame["kind"] == "python"]) for thread in (wanted, got))
     compare(known, told, whole, where, problems)
+    compare_native(wanted, got, where, problems)
 
 
-def native_addresses(thread):
-    frames = thread["frames"] + (thread["native_frames"] or [])
-    return [frame["address"] for frame in frames if frame["kind"] == "native"]
+def native_frames(thread):
+    return [frame for frame in thread["frames"] + (thread["native_frames"] or []) if frame["kind"] == "native"]
+
+
+def may_be_loop(frame):
+    """Of the interpreter; the parts that some are built of have no names in a stripped file."""
+    return frame["function"] is None or frame["function"].startswith("_PyEval_EvalFrameDefault")
 
 
 def compare_native(wanted, got, where, problems):
-    """A native stack that stands alone has the loops, too, in whose place there are Python frames otherwise."""
-    left = iter(native_addresses(got))
-    missing = [address for address in native_addresses(wanted) if address not in left]
-    if missing and got["native_status"] == "complete":
-        problems.append("%s has no native frames at %s" % (where, missing))
+    """
+    From the innermost on the same; a stack that ends early has no others. One that stands alone has the loops, too, in
+    whose place there are Python frames otherwise.
+    """
+    known = [frame["address"] for frame in native_frames(wanted)]
+    told = [frame["address"] for frame in native_frames(got) if frame["address"] in known or not may_be_loop(frame)]
+    if told != known[:len(told)] or (len(told) < len(known) and got["native_status"] == "complete"):
+        problems.append("%s has native frames at %s, not %s" % (where, told, known))
 
 
 def without_native(wanted, got):

@@ -10,22 +10,27 @@
 
 enum { END_MS = 5000, COLLECT_MS = 200 };
 
-pid_t task_status_number(pid_t task, const char *key)
+/* The value of a line of /proc/TASK/status: how many characters; 0: there is no such task, or no such line. */
+static size_t read_status(pid_t task, const char *key, char value[32])
 {
     char path[64];
     char line[256];
-    pid_t value = 0;
+    value[0] = '\0';
     snprintf(path, sizeof path, "/proc/%d/status", (int)task);
     FILE *file = fopen(path, "re");
-    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        if (strncmp(line, key, strlen(key)) == 0) {
-            value = (pid_t)strtol(line + strlen(key), NULL, 10);
-            break;
-        }
+    while (value[0] == '\0' && file != NULL && fgets(line, sizeof line, file) != NULL) {
+        if (strncmp(line, key, strlen(key)) == 0)
+            snprintf(value, 32, "%.31s", line + strlen(key));
     }
     if (file != NULL)
         fclose(file);
-    return value;
+    return strlen(value);
+}
+
+pid_t task_status_number(pid_t task, const char *key)
+{
+    char value[32];
+    return read_status(task, key, value) > 0 ? (pid_t)strtol(value, NULL, 10) : 0;
 }
 
 bool is_below_this(pid_t pid)
@@ -45,32 +50,17 @@ int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* 0: there is no such process. */
-static char state_of(pid_t pid)
-{
-    char path[64];
-    char line[256];
-    char state = 0;
-    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
-    FILE *file = fopen(path, "re");
-    while (state == 0 && file != NULL && fgets(line, sizeof line, file) != NULL) {
-        if (strncmp(line, "State:\t", 7) == 0)
-            state = line[7];
-    }
-    if (file != NULL)
-        fclose(file);
-    return state;
-}
-
 bool end_process(pid_t pid, bool collected)
 {
     if (kill(pid, SIGKILL) != 0)
         return false;
     int64_t deadline = now_ms() + (collected ? COLLECT_MS : END_MS);
     while (now_ms() < deadline) {
-        char state = state_of(pid);
+        char state[32];
+        bool is_there = read_status(pid, "State:\t", state) > 0;
         bool is_traced = task_status_number(pid, "TracerPid:\t") != 0;
-        if (state == 0 || (is_traced && (state == 't' || state == 'Z')) || (state == 'Z' && !collected))
+        bool is_dead = state[0] == 'Z';
+        if (!is_there || (is_traced && (state[0] == 't' || is_dead)) || (is_dead && !collected))
             break;
         usleep(100);
     }
