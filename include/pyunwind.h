@@ -365,9 +365,9 @@ PYUNW_API const char *pyunw_end_name(int end);
  * Walk the stack of one thread, innermost frame first, into an array of raw frames. What the interpreter itself
  * hides is hidden: its entry frames, and frames whose function has not begun.
  *
- * The calling thread is read once. Any other thread may run on meanwhile: it is read until two reads agree, and of
- * those the longest run of frames from the root that both show is given; status->unconfirmed says how many innermost
- * frames were left out.
+ * The calling thread is read once. Any other thread may run on meanwhile: it is read until two reads agree, or three
+ * where each read is a system call (PYUNW_MEMORY_GUARDED), and of those the longest run of frames from the root that
+ * all show is given; status->unconfirmed says how many innermost frames were left out.
  * @param tstate  Thread state as pyunw_threads_next(), pyunw_current_thread() or CPython gave it, still alive.
  *                0: the calling thread's. One that is known costs less than 0, which must look for it.
  * @param frames  Caller's array, of which all may be written; only the entries counted in the result count.
